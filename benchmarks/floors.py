@@ -1,0 +1,182 @@
+"""The floors: what a careful engineer writes by hand, with no library at all."""
+
+import asyncio
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+from benchmarks.workload import (
+    BURST,
+    EVENT,
+    MAILBOXES,
+    SINK_BATCH,
+    Case,
+    Clock,
+    Context,
+    Mailer,
+    Ordered,
+    Run,
+    Session,
+    handle,
+    handle_sync,
+    open_session,
+)
+from runtime.sinks.sqlite import CREATE, INSERT, PRAGMAS, as_row
+
+from runtime import Record
+
+
+@asynccontextmanager
+async def await_by_hand() -> AsyncIterator[Run]:
+    """One handler awaited with a new context."""
+    event = EVENT
+
+    async def run(n: int) -> None:
+        for _ in range(n):
+            await handle(event, Context())
+
+    yield run
+
+
+@asynccontextmanager
+async def await_three_by_hand() -> AsyncIterator[Run]:
+    """Three handlers awaited in turn with one new context."""
+    event = EVENT
+
+    async def run(n: int) -> None:
+        for _ in range(n):
+            ctx = Context()
+            await handle(event, ctx)
+            await handle(event, ctx)
+            await handle(event, ctx)
+
+    yield run
+
+
+@asynccontextmanager
+async def call_by_hand() -> AsyncIterator[Run]:
+    """One synchronous handler called with a new context."""
+    event = EVENT
+
+    async def run(n: int) -> None:
+        for _ in range(n):
+            handle_sync(event, Context())
+
+    yield run
+
+
+@asynccontextmanager
+async def await_wired_by_hand() -> AsyncIterator[Run]:
+    """A handler with two singletons, a new scoped object and a bus, passed by hand."""
+    event, clock, mailer, bus = EVENT, Clock(), Mailer(), object()
+
+    async def handler(
+        event: Ordered, ctx: object, clock: Clock, mailer: Mailer, session: Session, bus: object
+    ) -> None:
+        pass
+
+    async def run(n: int) -> None:
+        for _ in range(n):
+            await handler(event, Context(), clock, mailer, open_session(clock), bus)
+
+    yield run
+
+
+@asynccontextmanager
+async def queue_and_worker() -> AsyncIterator[Run]:
+    """Bursts through an ``asyncio.Queue`` that one task empties."""
+    event = EVENT
+    queue: asyncio.Queue[Ordered] = asyncio.Queue()
+
+    async def work() -> None:
+        while True:
+            await handle(await queue.get(), Context())
+
+    async def run(n: int) -> None:
+        for _ in range(n // BURST):
+            for _ in range(BURST):
+                queue.put_nowait(event)
+            while not queue.empty():
+                await asyncio.sleep(0)
+
+    worker = asyncio.create_task(work())
+    yield run
+    worker.cancel()
+
+
+@asynccontextmanager
+async def task_per_event() -> AsyncIterator[Run]:
+    """Bursts of one task for every event."""
+    event = EVENT
+    loop = asyncio.get_running_loop()
+
+    async def run(n: int) -> None:
+        for _ in range(n // BURST):
+            for _ in range(BURST):
+                task = loop.create_task(handle(event, Context()))
+            while not task.done():
+                await asyncio.sleep(0)
+
+    yield run
+
+
+@asynccontextmanager
+async def queue_and_worker_per_key() -> AsyncIterator[Run]:
+    """One queue and one waiting task for each of many keys, an event to each."""
+    event = EVENT
+
+    async def work(queue: asyncio.Queue[Ordered]) -> None:
+        while True:
+            await handle(await queue.get(), Context())
+
+    queues: dict[int, asyncio.Queue[Ordered]] = {k: asyncio.Queue() for k in range(MAILBOXES)}
+    workers = [asyncio.create_task(work(queue)) for queue in queues.values()]
+    await asyncio.sleep(0)
+
+    async def run(n: int) -> None:
+        for _ in range(n // MAILBOXES):
+            for key in range(MAILBOXES):
+                queues[key].put_nowait(event)
+            while not queues[MAILBOXES - 1].empty():
+                await asyncio.sleep(0)
+
+    yield run
+    for worker in workers:
+        worker.cancel()
+    await asyncio.wait(workers)
+
+
+@asynccontextmanager
+async def executemany() -> AsyncIterator[Run]:
+    """The same rows in the same batches, with the same pragmas, straight into SQLite."""
+    rows = [as_row(Record.of(EVENT)) for _ in range(SINK_BATCH)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "floor.db")
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            for pragma in PRAGMAS:
+                db.execute(pragma)
+            db.execute(CREATE.format(table="events"))
+            insert = INSERT.format(table="events")
+
+            async def run(n: int) -> None:
+                for _ in range(n // SINK_BATCH):
+                    fresh = [(Record.of(EVENT).id, *row[1:]) for row in rows]
+                    db.execute("BEGIN")
+                    db.executemany(insert, fresh)
+                    db.execute("COMMIT")
+
+            yield run
+
+
+FLOORS = [
+    Case("publish x1", "await by hand", await_by_hand),
+    Case("publish x3", "three awaits by hand", await_three_by_hand),
+    Case("publish sync", "call by hand", call_by_hand),
+    Case("publish wired", "wired by hand", await_wired_by_hand),
+    Case("emit", "asyncio.Queue + worker", queue_and_worker),
+    Case("emit", "create_task per event", task_per_event),
+    Case("emit 10,000 keys", "queue + worker per key", queue_and_worker_per_key, MAILBOXES),
+    Case("sink", "executemany", executemany, SINK_BATCH * 4),
+]

@@ -1,0 +1,77 @@
+"""Say what is measured: the message, its handlers, and what a case is.
+
+A case prepares itself inside a running loop and yields a coroutine function that performs
+``n`` operations. Floors and subjects share the handlers below, so that a ratio compares the
+machinery and nothing else.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from runtime import Event
+
+BURST = 50
+MAILBOXES = 10_000
+SINK_BATCH = 500
+
+Run = Callable[[int], Awaitable[None]]
+Prepare = Callable[[], AbstractAsyncContextManager[Run]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to measure, in a group that has one or more floors."""
+
+    group: str
+    name: str
+    prepare: Prepare
+    unit: int = 1_000
+    """Operations in one round: enough to drown the clock, few enough to interleave."""
+
+
+class Context:
+    """The context that a hand-written program would pass: three slots, nothing filled."""
+
+    __slots__ = ("causation", "headers", "id")
+
+
+class Ordered(Event):
+    """The event that every case sends."""
+
+    order_id: int
+    customer: str
+    total: float
+
+
+class Clock:
+    """A singleton dependency."""
+
+
+class Mailer:
+    """A second singleton dependency."""
+
+
+class Session:
+    """A scoped dependency: a new one for every scope."""
+
+    __slots__ = ("clock",)
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+
+def open_session(clock: Clock) -> Session:
+    """Build the scoped dependency."""
+    return Session(clock)
+
+
+EVENT = Ordered(order_id=42, customer="Ada", total=12.5)
+
+
+async def handle(event: Ordered, ctx: object) -> None:
+    """Handle nothing, asynchronously."""
+
+
+def handle_sync(event: Ordered, ctx: object) -> None:
+    """Handle nothing, synchronously."""

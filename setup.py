@@ -1,0 +1,55 @@
+"""Build the compiled core: every ``src_ext/runtime/*.pyx`` becomes ``runtime.*``."""
+
+import os
+import shutil
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
+
+SOURCES = "src_ext"
+STUBS = Path("stubs")
+DEBUG = os.environ.get("RUNTIME_DEBUG") == "1"
+
+DIRECTIVES = {
+    "language_level": 3,
+    "auto_pickle": False,
+    "autotestdict": False,
+    "embedsignature": False,
+    "nonecheck": DEBUG,
+}
+
+
+class BuildWithStubs(build_py):
+    """Put the stubs beside the extension modules that they describe."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        for stub in sorted(STUBS.rglob("*.pyi")):
+            target = Path(self.build_lib) / stub.relative_to(STUBS)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(stub, target)
+
+
+def extensions() -> list[Extension]:
+    """List one extension per Cython source, in a stable order."""
+    flags = [] if os.name == "nt" else ["-O0", "-g", "-UNDEBUG"] if DEBUG else ["-O3"]
+    return [
+        Extension(f"runtime.{path.stem}", [str(path)], extra_compile_args=flags)
+        for path in sorted(Path(SOURCES, "runtime").glob("*.pyx"))
+    ]
+
+
+setup(
+    cmdclass={"build_py": BuildWithStubs},
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
+    ext_modules=cythonize(
+        extensions(),
+        build_dir="build/cython-debug" if DEBUG else "build/cython",
+        include_path=[SOURCES],
+        compiler_directives=DIRECTIVES,
+    ),
+)
