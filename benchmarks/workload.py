@@ -8,6 +8,7 @@ machinery and nothing else.
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from runtime import Event
 
@@ -69,9 +70,9 @@ def open_session(clock: Clock) -> Session:
 EVENT = Ordered(order_id=42, customer="Ada", total=12.5)
 
 
-async def handle(event: Ordered, ctx: object) -> None:
+async def handle(event: Ordered, ctx: Any) -> None:
     """Handle nothing, asynchronously."""
 
 
-def handle_sync(event: Ordered, ctx: object) -> None:
+def handle_sync(event: Ordered, ctx: Any) -> None:
     """Handle nothing, synchronously."""

@@ -1,0 +1,186 @@
+"""The same work as the floors, done by the runtime."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from benchmarks.workload import (
+    BURST,
+    EVENT,
+    MAILBOXES,
+    SINK_BATCH,
+    Case,
+    Clock,
+    Mailer,
+    Ordered,
+    Run,
+    Session,
+    handle,
+    handle_sync,
+    open_session,
+)
+from runtime.sinks import SqliteSink
+
+from runtime import BusTerminal, Event, EventBus, MessageContext, MessageRegistry
+
+
+async def handle_second(event: Ordered, ctx: MessageContext) -> None:
+    """Do nothing, as the second of three handlers."""
+
+
+async def handle_third(event: Ordered, ctx: MessageContext) -> None:
+    """Do nothing, as the third of three handlers."""
+
+
+@asynccontextmanager
+async def publishing(*handlers: object) -> AsyncIterator[Run]:
+    """Publish to the given handlers from the root bus."""
+    event = EVENT
+    registry = MessageRegistry(event_base=Event)
+    for handler in handlers:
+        registry.register(handler)
+    async with BusTerminal(registry) as terminal:
+        bus = terminal.bus
+
+        async def run(n: int) -> None:
+            for _ in range(n):
+                await bus.publish(event)
+
+        yield run
+
+
+def publish_one():
+    """Publish to one asynchronous handler."""
+    return publishing(handle)
+
+
+def publish_three():
+    """Publish to three asynchronous handlers."""
+    return publishing(handle, handle_second, handle_third)
+
+
+def publish_sync():
+    """Publish to one synchronous handler."""
+    return publishing(handle_sync)
+
+
+@asynccontextmanager
+async def publish_wired() -> AsyncIterator[Run]:
+    """Publish to a handler with two singletons, a scoped object and a bus."""
+    event = EVENT
+    registry = MessageRegistry(event_base=Event)
+    registry.factory(Clock, lifetime="singleton")
+    registry.factory(Mailer, lifetime="singleton")
+    registry.factory(open_session)
+
+    @registry.register
+    async def handler(
+        event: Ordered,
+        ctx: MessageContext,
+        clock: Clock,
+        mailer: Mailer,
+        session: Session,
+        bus: EventBus[Event],
+    ) -> None:
+        pass
+
+    async with BusTerminal(registry) as terminal:
+        bus = terminal.bus
+
+        async def run(n: int) -> None:
+            for _ in range(n):
+                await bus.publish(event)
+
+        yield run
+
+
+@asynccontextmanager
+async def emitting(handler: object, key: str | None) -> AsyncIterator[Run]:
+    """Emit bursts to the mailbox of one scope, or of one key."""
+    event = EVENT
+    registry = MessageRegistry(event_base=Event)
+    registry.register(handler)
+    async with BusTerminal(registry) as terminal, terminal.scope("orders") as scope:
+        bus = scope.bus
+
+        async def run(n: int) -> None:
+            for _ in range(n // BURST):
+                for _ in range(BURST):
+                    delivery = bus.emit(event)
+                while not delivery.done():
+                    await asyncio.sleep(0)
+
+        async def run_keyed(n: int) -> None:
+            for _ in range(n // BURST):
+                for _ in range(BURST):
+                    delivery = bus.emit(event, key=key)
+                while not delivery.done():
+                    await asyncio.sleep(0)
+
+        yield run if key is None else run_keyed
+
+
+def emit_one():
+    """Emit bursts to one mailbox."""
+    return emitting(handle, None)
+
+
+def emit_keyed():
+    """Emit bursts to one mailbox that a key names."""
+    return emitting(handle, "42")
+
+
+def emit_sync():
+    """Emit bursts to one mailbox with a synchronous handler."""
+    return emitting(handle_sync, None)
+
+
+@asynccontextmanager
+async def emit_many() -> AsyncIterator[Run]:
+    """Emit an event to each of many mailboxes."""
+    event = EVENT
+    registry = MessageRegistry(event_base=Event)
+    registry.register(handle)
+    async with BusTerminal(registry) as terminal:
+        bus = terminal.bus
+
+        async def run(n: int) -> None:
+            for _ in range(n // MAILBOXES):
+                for key in range(MAILBOXES):
+                    delivery = bus.emit(event, key=key)
+                while not delivery.done():
+                    await asyncio.sleep(0)
+
+        yield run
+
+
+@asynccontextmanager
+async def sink_batches() -> AsyncIterator[Run]:
+    """Sink batches of events into SQLite."""
+    events = [EVENT] * SINK_BATCH
+    registry = MessageRegistry(event_base=Event)
+    with tempfile.TemporaryDirectory() as folder:
+        sink = SqliteSink(Path(folder, "subject.db"))
+        async with BusTerminal(registry, sink=sink) as terminal:
+            bus = terminal.bus
+
+            async def run(n: int) -> None:
+                for _ in range(n // SINK_BATCH):
+                    await bus.sink(events)
+
+            yield run
+
+
+SUBJECTS = [
+    Case("publish x1", "runtime", publish_one),
+    Case("publish x3", "runtime", publish_three),
+    Case("publish sync", "runtime", publish_sync),
+    Case("publish wired", "runtime", publish_wired),
+    Case("emit", "runtime, one mailbox", emit_one),
+    Case("emit", "runtime, key=", emit_keyed),
+    Case("emit", "runtime, sync handler", emit_sync),
+    Case("emit 10,000 keys", "runtime", emit_many, MAILBOXES),
+    Case("sink", "runtime", sink_batches, SINK_BATCH * 4),
+]

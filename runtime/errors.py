@@ -1,0 +1,148 @@
+"""The errors of the runtime: one tree, each saying what, for whom, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from runtime.messages import DeadLetter
+    from runtime.sinks.base import Record
+    from runtime.signature import HandlerSpec
+
+__all__ = (
+    "BusError",
+    "DeadlockError",
+    "DeliveryFailed",
+    "HandlerSignatureError",
+    "LifetimeError",
+    "MailboxFull",
+    "NoActorKey",
+    "ProviderError",
+    "ScopeClosed",
+    "SinkError",
+    "SinkUnset",
+    "TerminalClosed",
+)
+
+
+def shorten(value: object, limit: int = 120) -> str:
+    """Show a value in an error without letting it fill the screen."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+class BusError(Exception):
+    """Base of every error that the runtime raises itself."""
+
+
+class HandlerSignatureError(BusError):
+    """A handler cannot be registered as it is written."""
+
+
+class ProviderError(BusError):
+    """A dependency cannot be provided."""
+
+
+class LifetimeError(ProviderError):
+    """A longer-lived object depends on a shorter-lived one."""
+
+
+class NoActorKey(BusError):
+    """An event for an actor names no mailbox."""
+
+    @classmethod
+    def of(cls, handler: HandlerSpec, event: object) -> Self:
+        """Say which actor, and the ways to name its mailbox."""
+        return cls(
+            f"{handler.name} ({handler.location}) is an actor's handler, and nothing says which "
+            f"actor {shorten(event)} is for: pass key=, give {type(event).__name__} a `__key__`, "
+            f"or send it from a named scope"
+        )
+
+
+class MailboxFull(BusError):
+    """A mailbox has no room; the message was not queued."""
+
+    def __init__(self, text: str, message: object, capacity: int) -> None:
+        super().__init__(text)
+        self.message = message
+        self.capacity = capacity
+
+    @classmethod
+    def of(cls, message: object, capacity: int, name: Hashable) -> Self:
+        """Say which mailbox, and how to wait instead."""
+        box = "the mailbox at hand" if name is None else f"the mailbox {name!r}"
+        return cls(
+            f"{box} holds {capacity} messages that have not been started, and its capacity is "
+            f"{capacity}: {shorten(message)} was not queued; `await bus.offer(...)` waits for room",
+            message,
+            capacity,
+        )
+
+
+class TerminalClosed(BusError):
+    """The terminal takes no more messages."""
+
+    def __init__(self, text: str, message: object = None) -> None:
+        super().__init__(text)
+        self.message = message
+
+    @classmethod
+    def of(cls, terminal: str, message: object = None) -> Self:
+        """Say which terminal, and what it turned away."""
+        what = "a waiting message" if message is None else shorten(message)
+        return cls(f"terminal {terminal!r} is closed: {what} was not taken", message)
+
+
+class ScopeClosed(BusError):
+    """A bus was used after its scope had ended."""
+
+    @classmethod
+    def of(cls, name: Hashable, message: object) -> Self:
+        """Say which scope, and which bus to use instead."""
+        scope = "the scope" if name is None else f"the scope {name!r}"
+        return cls(
+            f"{scope} of this bus has ended: {shorten(message)} was not taken; "
+            f"use the bus of a scope that is open, or `terminal.bus`"
+        )
+
+
+class DeadlockError(BusError):
+    """A wait could never end, because it waits for itself."""
+
+    @classmethod
+    def itself(cls, handler: HandlerSpec, box: Hashable) -> Self:
+        """Say which actor would have to handle two messages at once."""
+        return cls(
+            f"{handler.name} ({handler.location}): the actor of mailbox {box!r} is handling a "
+            f"message and publishes to itself, which it could never finish; emit instead"
+        )
+
+
+class DeliveryFailed(BusError):
+    """A message came to its end, but not all of its handlers did."""
+
+    def __init__(self, dead_letters: Sequence[DeadLetter]) -> None:
+        super().__init__("; ".join(str(letter) for letter in dead_letters))
+        self.dead_letters = tuple(dead_letters)
+
+
+class SinkUnset(BusError):
+    """Something was sunk on a terminal that has no sink."""
+
+    @classmethod
+    def of(cls, terminal: str) -> Self:
+        """Say which terminal, and how to give it a sink."""
+        return cls(
+            f"terminal {terminal!r} has no sink: give it one, as in "
+            f'BusTerminal(registry, sink=SqliteSink("events.db"))'
+        )
+
+
+class SinkError(BusError):
+    """The store has not confirmed; nothing of the batch counts as saved."""
+
+    def __init__(self, text: str, records: Sequence[Record]) -> None:
+        super().__init__(text)
+        self.records = tuple(records)

@@ -1,0 +1,57 @@
+"""What a sink is, and what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from runtime._bus import MessageContext
+
+__all__ = ("Record", "Sink")
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One event on its way to a store. It keeps its id when it is sunk again."""
+
+    id: str
+    type: str
+    time: datetime
+    key: str | None
+    headers: Mapping[str, str]
+    event: object
+
+    @classmethod
+    def of(cls, event: object, context: MessageContext | None = None) -> Record:
+        """Make the record of an event that is sunk now."""
+        context = MessageContext() if context is None else context
+        kind = type(event)
+        field: str | None = getattr(kind, "__key__", None)
+        headers = dict(context.headers)
+        if context.causation_id is not None:
+            headers["causation_id"] = context.causation_id
+            headers["correlation_id"] = context.correlation_id
+        return cls(
+            context.id,
+            kind.__name__,
+            context.time,
+            None if field is None else str(getattr(event, field)),
+            headers,
+            event,
+        )
+
+
+class Sink(Protocol):
+    """Anything that can persist records.
+
+    A sink may also have ``async open()`` and ``async close()``: the terminal calls them when it
+    opens, or before the first record, and when it closes.
+    """
+
+    async def sink(self, records: Sequence[Record], /) -> None:
+        """Persist all records, or raise `SinkError` and let none of them count as saved.
+
+        Returns once the store has confirmed.
+        """

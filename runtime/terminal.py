@@ -1,0 +1,214 @@
+"""The terminal: registries frozen together, bound to one loop, opened and closed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Hashable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Generic, Self, TypeVar
+
+from runtime._bus import EventBus, Scope, root_bus
+from runtime.bus import Host
+from runtime.errors import DeadlockError
+from runtime.plan import build_table
+from runtime.policies import MailboxPolicy
+from runtime.registry import MessageRegistry
+from runtime.sinks.base import Sink
+from runtime.workers import in_worker
+
+__all__ = ("BusTerminal", "ShutdownReport", "Stats")
+
+E = TypeVar("E")
+
+UNWIND_SECONDS: Final = 1.0
+"""How long a close waits for cancelled handlers to unwind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a terminal has done so far.
+
+    `emitted == handled + failed + dropped + expired + rejected_at_close + pending`, at any moment
+    in which no code of the runtime is running. `published` counts inline publishes, `sunk` events
+    that the store has confirmed, `scopes` the blocks that are open.
+    """
+
+    emitted: int
+    handled: int
+    failed: int
+    dropped: int
+    expired: int
+    rejected_at_close: int
+    pending: int
+    published: int
+    sunk: int
+    dead_letters: int
+    scopes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownReport:
+    """How a terminal ended: counts since it was opened, and what was left behind.
+
+    `undelivered` are the messages that no handler started; `stuck` names the handlers that went
+    on in spite of being cancelled.
+    """
+
+    handled: int
+    failed: int
+    undelivered: tuple[object, ...]
+    stuck: tuple[str, ...]
+    seconds: float
+
+
+class BusTerminal(Generic[E]):
+    """Registries frozen together with the mailboxes, workers and sink that serve them.
+
+    It freezes when it is opened or at its first message, and belongs to the loop of that moment.
+    `concurrency` is how many messages of the root bus may be in flight at once.
+
+    Raises, when it freezes, `ProviderError` or `LifetimeError` listing everything that is wrong
+    with the wiring.
+    """
+
+    def __init__(
+        self,
+        *registries: MessageRegistry[E],
+        sink: Sink | None = None,
+        mailbox: MailboxPolicy = MailboxPolicy(),  # noqa: B008 -- immutable
+        concurrency: int = 100,
+        name: str = "runtime",
+    ) -> None:
+        if concurrency < 1:
+            msg = f"concurrency must be at least 1, not {concurrency}"
+            raise ValueError(msg)
+        self.name = name
+        self._registries = registries
+        self._host = Host(
+            name,
+            capacity=mailbox.capacity,
+            concurrency=concurrency,
+            sink=sink,
+            begin=self._begin,
+        )
+        self._core = self._host.core
+        self._bus: EventBus[E] = root_bus(self._core)
+        self._shutdown: asyncio.Task[ShutdownReport] | None = None
+
+    @property
+    def bus(self) -> EventBus[E]:
+        """The root bus: each publish opens a scope of its own, emits go to a pool."""
+        return self._bus
+
+    def scope(self, name: Hashable | None = None) -> Scope[E]:
+        """Return a scope to enter with ``async with``.
+
+        With a `name` it shares the mailbox, and the actors, of that name.
+        """
+        return Scope(self._core, name)
+
+    async def open(self) -> None:
+        """Freeze, bind to the running loop, and open the sink.
+
+        Raises what is wrong with the wiring, and `SinkError`.
+        """
+        if self._core.loop is None:
+            self._begin()
+        await self._host.open_sink()
+
+    def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._core.freeze(build_table(self._registries, self._core, {BusTerminal: self}))
+        self._core.open(loop)
+
+    def stats(self) -> Stats:
+        """Return the ledger."""
+        # Nothing drops a message or lets it expire yet.
+        return Stats(**self._core.ledger(), dropped=0, expired=0, sunk=self._host.sunk)
+
+    async def drain(self, timeout: float | None = None) -> None:
+        """Wait until nothing is queued or running.
+
+        `timeout` is in seconds. Raises `TimeoutError` after it, and `DeadlockError` inside a
+        handler, which would wait for itself.
+        """
+        if in_worker():
+            msg = "drain() inside a handler would wait for that handler"
+            raise DeadlockError(msg)
+        if self._core.loop is not None:
+            async with asyncio.timeout(timeout):
+                await self._core.await_quiet()
+
+    async def close(self, timeout: float = 30.0) -> ShutdownReport:
+        """Finish what was accepted, then end.
+
+        Messages from outside are refused at once and waiting producers are woken with
+        `TerminalClosed`; handlers may emit until `timeout` seconds have passed. What runs then is
+        cancelled, what is queued is rejected and reported. Every call gets the same report.
+
+        Raises `DeadlockError` inside a handler, which would wait for itself.
+        """
+        if self._shutdown is None:
+            if in_worker():
+                msg = "close() inside a handler would wait for that handler"
+                raise DeadlockError(msg)
+            if self._core.loop is None:
+                self._begin()
+            self._shutdown = asyncio.create_task(self._close(timeout), name=f"{self.name}.close")
+        return await asyncio.shield(self._shutdown)
+
+    async def _close(self, timeout: float) -> ShutdownReport:
+        began = time.monotonic()
+        core = self._core
+        core.begin_closing()
+        core.dismiss_lines()
+        await self._quiet_within(timeout)
+        core.begin_rejecting()
+        stuck = await self._stop_workers()
+        await self._host.close_sink()
+        stats = self.stats()
+        return ShutdownReport(
+            handled=stats.handled,
+            failed=stats.failed,
+            undelivered=tuple(core.take_undelivered()),
+            stuck=stuck,
+            seconds=time.monotonic() - began,
+        )
+
+    async def _stop_workers(self) -> tuple[str, ...]:
+        """Cancel the handlers that run, reject what is queued, and name those that go on."""
+        workers = self._host.workers
+        for task in workers.running():
+            task.cancel()
+        await self._quiet_within(UNWIND_SECONDS)
+        stuck = workers.running()
+        for task in stuck:
+            self._core.unblock(task.worker)
+        names = tuple(str(task.worker.handler_name) for task in stuck)
+        idle = workers.tasks.difference(stuck)
+        while idle:
+            for task in idle:
+                task.cancel()
+            await asyncio.wait(idle)
+            idle = workers.tasks.difference(stuck)
+        return names
+
+    async def _quiet_within(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._core.await_quiet()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()

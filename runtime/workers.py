@@ -1,0 +1,54 @@
+"""The tasks that workers run in."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import Context
+
+from runtime._mailbox import Worker
+
+__all__ = ("WorkerTask", "Workers", "in_worker")
+
+
+class WorkerTask(asyncio.Task[None]):
+    """A task that tells its worker when it is cancelled.
+
+    A handler may cancel the task that it runs in. The worker must know before it takes the next
+    message, and asking the task each time would be dear.
+    """
+
+    def __init__(self, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
+        # An empty context of its own: messages bring theirs. A plain Task, whatever the loop's
+        # task factory is: an eager one would run a handler inside emit.
+        super().__init__(worker, loop=loop, context=Context())
+        # Workers wait for ever; that is no loss when a loop is dropped.
+        self._log_destroy_pending = False
+        self.worker = worker
+        worker.task = self
+
+    def cancel(self, msg: object = None) -> bool:
+        """Request cancellation, as `asyncio.Task.cancel` does."""
+        self.worker.cancelled = True
+        return super().cancel(msg)
+
+
+class Workers:
+    """The live workers of one terminal, held so that the loop's weak references suffice."""
+
+    def __init__(self) -> None:
+        self.tasks: set[WorkerTask] = set()
+
+    def start(self, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
+        """Give a worker a task."""
+        task = WorkerTask(worker, loop)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def running(self) -> list[WorkerTask]:
+        """Return the workers whose handler is suspended."""
+        return [task for task in self.tasks if task.worker.handler_name is not None]
+
+
+def in_worker() -> bool:
+    """Say whether the current task runs a handler from a mailbox."""
+    return isinstance(asyncio.current_task(), WorkerTask)

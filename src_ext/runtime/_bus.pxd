@@ -1,0 +1,42 @@
+"""Fields of what every verb touches; see the .pyx for what they mean."""
+
+from libc.stdint cimport uint64_t
+
+from runtime._dispatch cimport Plan
+from runtime._mailbox cimport Core, Mailbox
+from runtime._wiring cimport Provider, Storage
+
+
+cdef class MessageContext:
+    cdef uint64_t id_high
+    cdef uint64_t id_low
+    cdef uint64_t correlation_high
+    cdef uint64_t correlation_low
+    cdef uint64_t causation_high
+    cdef uint64_t causation_low
+    cdef long long stamp
+    cdef object _headers
+
+    cdef int make_id(self) except -1
+    cdef int caused_by(self, MessageContext cause) except -1
+
+
+cdef class EventBus:
+    cdef Core core
+    cdef Storage storage
+    cdef Mailbox box
+    cdef MessageContext cause
+
+    cdef MessageContext context_for(self, MessageContext given)
+    cdef Mailbox route(self, Plan plan, object event, object key)
+    cdef int admit(self, object event) except -1
+    cdef object refusal(self, object event)
+
+
+cdef class Scope(Storage):
+    cdef EventBus _bus
+    cdef readonly object name
+
+
+cdef class BusProvider(Provider):
+    cdef Core core

@@ -1,0 +1,381 @@
+"""What every verb touches: the bus, the context of a message, and the scope."""
+
+cimport cython
+from cpython.unicode cimport PyUnicode_DecodeASCII
+from libc.stdint cimport uint64_t
+
+from runtime._capi cimport PyContext_CopyCurrent, wall_clock
+from runtime._dispatch cimport Plan, Publication
+from runtime._mailbox cimport (
+    CLOSED,
+    CLOSING,
+    FRESH,
+    OPEN,
+    Core,
+    Delivery,
+    Mailbox,
+    new_delivery,
+)
+from runtime._wiring cimport Provider, Storage, new_storage
+
+import os
+from datetime import UTC, datetime, timedelta
+from types import GenericAlias, MappingProxyType
+
+from runtime.errors import MailboxFull, ScopeClosed, TerminalClosed
+
+cdef object EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+cdef object NO_HEADERS = MappingProxyType({})
+
+# The random bits of message ids: splitmix64 (Steele, Lea and Flood, OOPSLA 2014), seeded by the
+# system. Ids are unique, not secret.
+cdef uint64_t random_state = 0
+
+
+def _seed():
+    global random_state
+    random_state = <uint64_t>int.from_bytes(os.urandom(8), "little")
+
+
+_seed()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_seed)
+
+
+cdef inline uint64_t random_bits() noexcept:
+    global random_state
+    cdef uint64_t mixed
+    random_state += <uint64_t>0x9E3779B97F4A7C15
+    mixed = random_state
+    mixed = (mixed ^ (mixed >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
+    mixed = (mixed ^ (mixed >> 27)) * <uint64_t>0x94D049BB133111EB
+    return mixed ^ (mixed >> 31)
+
+
+cdef object uuid_text(uint64_t high, uint64_t low):
+    """Write 128 bits as a UUID: 8-4-4-4-12 hexadecimal digits."""
+    cdef const char* digits = b"0123456789abcdef"
+    cdef char text[36]
+    cdef int index, at = 0
+    for index in range(32):
+        if index == 8 or index == 12 or index == 16 or index == 20:
+            text[at] = c"-"
+            at += 1
+        text[at] = digits[((high if index < 16 else low) >> (60 - 4 * (index & 15))) & 15]
+        at += 1
+    return PyUnicode_DecodeASCII(text, 36, NULL)
+
+
+cdef class MessageContext:
+    """What is known about one message besides its content.
+
+    Made by the verb that takes the message, or by the caller to set `headers`. Inside a handler,
+    what goes out through the injected bus copies the ids of the message being handled.
+    """
+
+    def __cinit__(self):
+        self.stamp = wall_clock()
+
+    def __init__(self, *, headers=None):
+        if headers is not None:
+            self._headers = MappingProxyType(dict(headers))
+
+    @property
+    def id(self):
+        """The message's id: a UUID of version 7 (RFC 9562), made when first read."""
+        self.make_id()
+        return uuid_text(self.id_high, self.id_low)
+
+    @property
+    def correlation_id(self):
+        """The id of the first message of the chain that this one belongs to."""
+        if self.correlation_high == 0:
+            return self.id
+        return uuid_text(self.correlation_high, self.correlation_low)
+
+    @property
+    def causation_id(self):
+        """The id of the message whose handler sent this one; None for the first of a chain."""
+        if self.causation_high == 0:
+            return None
+        return uuid_text(self.causation_high, self.causation_low)
+
+    @property
+    def time(self):
+        """When the message was taken: UTC, to the microsecond."""
+        return EPOCH + timedelta(microseconds=self.stamp // 1000)
+
+    @property
+    def headers(self):
+        """The headers given by whoever sent the message; read only."""
+        return self._headers if self._headers is not None else NO_HEADERS
+
+    def __repr__(self):
+        return f"<{type(self).__name__} {self.id}>"
+
+    cdef int make_id(self) except -1:
+        # RFC 9562, 5.7 and method 3 of 6.2: milliseconds, then 12 bits of their fraction.
+        if self.id_high == 0:
+            self.id_high = (
+                (<uint64_t>(self.stamp // 1_000_000) << 16)
+                | 0x7000
+                | <uint64_t>((self.stamp % 1_000_000) * 4096 // 1_000_000)
+            )
+            self.id_low = (<uint64_t>2 << 62) | (random_bits() >> 2)
+        return 0
+
+    cdef int caused_by(self, MessageContext cause) except -1:
+        """Copy the ids of the message whose handler sends this one."""
+        cause.make_id()
+        self.causation_high = cause.id_high
+        self.causation_low = cause.id_low
+        if cause.correlation_high != 0:
+            self.correlation_high = cause.correlation_high
+            self.correlation_low = cause.correlation_low
+        else:
+            self.correlation_high = cause.id_high
+            self.correlation_low = cause.id_low
+        return 0
+
+
+@cython.final
+@cython.freelist(64)
+cdef class EventBus:
+    """The verbs of a terminal, inside one scope.
+
+    `storage` is that scope (None: each publish opens one of its own), `box` the mailbox that
+    emits go to (None: the root pool), `cause` the message whose handler was given this bus.
+    """
+
+    __class_getitem__ = classmethod(GenericAlias)
+
+    def __init__(self):
+        raise TypeError("an EventBus comes from a terminal, a scope, or a handler's parameter")
+
+    def publish(self, object event, MessageContext context=None):
+        """Run the event's handlers now, in the caller's task and scope, one after the other.
+
+        Handlers run in registration order; the first exception ends the run and propagates
+        unchanged. Cancelling the caller cancels the handler that runs. From a bus that belongs to
+        no scope, a scope is opened for the call and shared by what the handlers publish in turn.
+
+        Raises, when awaited, `TerminalClosed` and `ScopeClosed`.
+        """
+        cdef Core core = self.core
+        cdef Plan plan
+        cdef Publication run
+        cdef object refusal = None
+        if core.phase != OPEN or (self.storage is not None and self.storage.closed):
+            refusal = self.refusal(event)
+        if refusal is None:
+            plan = core.table.find(event)
+            core.published += 1
+            if plan.only is not None:
+                if plan.wants_context:
+                    context = self.context_for(context)
+                return plan.only.call.invoke(event, context, None)
+        run = Publication.__new__(Publication)
+        run.error = refusal
+        if refusal is None:
+            run.plan = plan
+            run.event = event
+            if plan.wants_context:
+                context = self.context_for(context)
+            run.context = context
+            if plan.needs_scope:
+                run.storage = self.storage
+                if run.storage is None:
+                    run.storage = new_storage(core, self.box, None)
+                    run.owns_storage = True
+        return run
+
+    def emit(self, object event, MessageContext context=None, *, object key=None, callback=None):
+        """Hand the event to a mailbox and return at once.
+
+        Each handler will run in a fresh scope, under the emitter's context variables. The mailbox
+        is that of `key`, else of the event's `__key__`, else of the scope at hand; one mailbox
+        handles its messages in order, one at a time. From the root bus the event goes to a pool
+        that starts in order and finishes in any. `callback` is as `Delivery.add_done_callback`.
+
+        Raises `MailboxFull`, `TerminalClosed`, `ScopeClosed` and `NoActorKey`; then nothing was
+        queued.
+        """
+        cdef Core core = self.core
+        cdef Delivery message
+        cdef Mailbox box
+        cdef Plan plan
+        if core.phase != OPEN or (self.storage is not None and self.storage.closed):
+            self.admit(event)
+        plan = core.table.find(event)
+        box = self.route(plan, event, key)
+        if box.count + box.reserved >= core.capacity:
+            raise MailboxFull.of(event, core.capacity, box.name)
+        message = new_delivery(plan, event, self.context_for(context), PyContext_CopyCurrent())
+        if callback is not None:
+            message.add_done_callback(callback)
+        core.post(box, message)
+        return message
+
+    def offer(self, object event, MessageContext context=None, *, object key=None, callback=None):
+        """Hand the event to a mailbox as `emit` does, but wait while it is full.
+
+        Those who wait are served in order. Cancelling the wait leaves nothing queued. Returns the
+        delivery.
+
+        Raises, when awaited, `TerminalClosed`, `ScopeClosed` and `NoActorKey`.
+        """
+        return self.core.host.offer(self, event, context, key, callback)
+
+    def sink(self, *events, MessageContext context=None):
+        """Persist events through the terminal's sink.
+
+        Returns once the store has confirmed all of them. `events` may be one list or tuple.
+
+        Raises, when awaited, `SinkUnset`, `SinkError`, `TerminalClosed` and `ScopeClosed`.
+        """
+        return self.core.host.sink_events(self, events, context)
+
+    def _prepare(self, object event, MessageContext context, object key, callback):
+        """Return the mailbox that an event would go to, and the event as a message for it."""
+        cdef Core core = self.core
+        cdef Delivery message
+        cdef Mailbox box
+        cdef Plan plan
+        if core.phase != OPEN or (self.storage is not None and self.storage.closed):
+            self.admit(event)
+        plan = core.table.find(event)
+        box = self.route(plan, event, key)
+        message = new_delivery(plan, event, self.context_for(context), PyContext_CopyCurrent())
+        if callback is not None:
+            message.add_done_callback(callback)
+        return box, message
+
+    def _admit(self, object event):
+        """Raise if the bus cannot be used (any more)."""
+        if self.core.phase != OPEN or (self.storage is not None and self.storage.closed):
+            self.admit(event)
+
+    def _context(self, MessageContext context):
+        """Return the context of a message sent now."""
+        return self.context_for(context)
+
+    cdef MessageContext context_for(self, MessageContext given):
+        cdef MessageContext context = given
+        if context is None:
+            context = MessageContext.__new__(MessageContext)
+        if self.cause is not None and context.causation_high == 0 and context is not self.cause:
+            context.caused_by(self.cause)
+        return context
+
+    cdef Mailbox route(self, Plan plan, object event, object key):
+        """Return the mailbox for an event: explicit key, then `__key__`, then the scope's."""
+        cdef Mailbox box
+        if key is not None:
+            return self.core.mailbox(key)
+        if plan.key_field is not None:
+            return self.core.mailbox((plan.key_owner, getattr(event, plan.key_field)))
+        box = self.box
+        if box is None:
+            box = self.core.pool
+        elif box.forgotten:
+            box = self.box = self.core.mailbox(box.name)
+        if plan.has_actors and box.name is None:
+            raise self.core.host.no_actor_key(plan.handlers[0].spec, event)
+        return box
+
+    cdef int admit(self, object event) except -1:
+        """Let an event in, or raise what speaks against it."""
+        cdef object refusal = self.refusal(event)
+        if refusal is not None:
+            raise refusal
+        return 0
+
+    cdef object refusal(self, object event):
+        """Return what speaks against taking an event, or None."""
+        cdef Core core = self.core
+        if core.phase == FRESH:
+            core.host.begin()
+        if core.phase == CLOSED or (
+            core.phase == CLOSING and self.cause is None and not core.host.is_inside()
+        ):
+            return TerminalClosed.of(core.host.name, event)
+        if self.storage is not None and self.storage.closed:
+            return ScopeClosed.of(
+                (<Scope>self.storage).name if isinstance(self.storage, Scope) else None, event
+            )
+        return None
+
+
+cdef EventBus new_bus(Core core, Storage storage, Mailbox box, object cause):
+    cdef EventBus bus = EventBus.__new__(EventBus)
+    bus.core = core
+    bus.storage = storage
+    bus.box = box
+    bus.cause = <MessageContext?>cause if cause is not None else None
+    return bus
+
+
+def root_bus(Core core not None):
+    """Return the bus of a terminal that belongs to no scope."""
+    return new_bus(core, None, None, None)
+
+
+@cython.final
+cdef class Scope(Storage):
+    """One block's dependencies, and the mailbox that what it emits goes to.
+
+    Comes from `async with terminal.scope(name) as scope`. Two scopes of one name share the
+    mailbox and its actors, and nothing else.
+    """
+
+    __class_getitem__ = classmethod(GenericAlias)
+
+    def __init__(self, Core core not None, object name=None):
+        self.core = core
+        self.name = name
+
+    @property
+    def bus(self):
+        """The bus whose publishes share this scope."""
+        cdef Core core
+        if self._bus is None:
+            core = <Core>self.core
+            if self.box is None:
+                self.box = (
+                    core.anonymous_mailbox() if self.name is None else core.mailbox(self.name)
+                )
+            self._bus = new_bus(core, self, <Mailbox>self.box, None)
+        return self._bus
+
+    def __aenter__(self):
+        return self.core.host.enter_scope(self)
+
+    def __aexit__(self, kind, error, traceback):
+        return self.core.host.leave_scope(self)
+
+    def __repr__(self):
+        state = "closed" if self.closed else "open"
+        return f"<Scope {self.name!r} {state}>" if self.name is not None else f"<Scope {state}>"
+
+    def _end(self):
+        """Drop what the scope has built; its bus takes nothing more."""
+        self.closed = True
+        self.cache = None
+
+
+@cython.final
+cdef class BusProvider(Provider):
+    """Serves the bus of the scope at hand, bound to the message being handled."""
+
+    def __cinit__(self, Core core not None):
+        self.core = core
+
+    cdef object provide(self, object context, Storage storage):
+        if storage is None:
+            return new_bus(self.core, None, None, None)
+        return new_bus(
+            self.core,
+            None if storage.detached else storage,
+            <Mailbox>storage.box,
+            context,
+        )

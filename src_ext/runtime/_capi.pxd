@@ -1,0 +1,40 @@
+"""The only C declarations of the core: what Cython does not already name."""
+
+from cpython.object cimport PyObject
+
+
+cdef extern from *:
+    """
+    #include <time.h>
+
+    /* Nanoseconds since the epoch; C11, so one call on every platform. */
+    static CYTHON_INLINE long long runtime_wall_clock(void) {
+        struct timespec now;
+        timespec_get(&now, TIME_UTC);
+        return (long long)now.tv_sec * 1000000000LL + now.tv_nsec;
+    }
+
+    /* Lets a function whose callee has set an exception return by the exception path. */
+    static CYTHON_INLINE int runtime_reraise(void) { return -1; }
+    """
+    long long wall_clock "runtime_wall_clock"() noexcept
+    int reraise "runtime_reraise"() except -1
+
+
+cdef extern from "Python.h":
+    ctypedef enum PySendResult:
+        PYGEN_RETURN
+        PYGEN_ERROR
+        PYGEN_NEXT
+
+    # Neither raises in the Cython sense: the caller looks at the result.
+    PySendResult PyIter_Send(PyObject* iterator, PyObject* value, PyObject** result) noexcept
+    int PyContext_Exit(PyObject* context) noexcept
+
+    int PyContext_Enter(object context) except -1
+    object PyContext_CopyCurrent()
+    bint PyCoro_CheckExact(object candidate)
+
+    const size_t PY_VECTORCALL_ARGUMENTS_OFFSET
+    # `arguments` are borrowed by the call; `names` may be NULL.
+    object PyObject_Vectorcall(object function, PyObject** arguments, size_t count, PyObject* names)

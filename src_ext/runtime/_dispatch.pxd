@@ -1,0 +1,79 @@
+"""Fields of the dispatch table; see the .pyx for what they mean."""
+
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
+
+from runtime._capi cimport PYGEN_NEXT, PYGEN_RETURN, PyIter_Send, PySendResult, reraise
+from runtime._wiring cimport Call, Provider, Storage
+
+cdef object ENDED
+
+
+cdef class Handler:
+    cdef readonly object spec
+    cdef readonly Provider actor
+    cdef Call call
+    cdef Plan solo_plan
+    cdef bint is_async
+    cdef bint needs_scope
+    cdef bint wants_context
+
+    cdef Plan solo(self)
+
+
+cdef class Plan:
+    cdef readonly tuple handlers
+    cdef readonly object key_field
+    cdef readonly object key_owner
+    cdef Py_ssize_t count
+    cdef Handler only
+    cdef bint needs_scope
+    cdef bint wants_context
+    cdef bint has_actors
+
+
+cdef class Table:
+    cdef readonly dict plans
+    cdef object flatten
+
+    cdef Plan miss(self, type message_type)
+
+    cdef inline Plan find(self, object message):
+        cdef object plan = self.plans.get(type(message))
+        return <Plan>plan if plan is not None else self.miss(type(message))
+
+
+cdef class Publication:
+    cdef Plan plan
+    cdef object event
+    cdef object context
+    cdef object error
+    cdef object coroutine
+    cdef Storage storage
+    cdef Py_ssize_t index
+    cdef bint owns_storage
+    cdef bint finished
+
+    cdef object step(self)
+    cdef object resume(self, object outcome)
+    cdef int finish(self) except -1
+
+
+cdef object as_coroutine(object result)
+cdef object as_exception(object kind, object value, object traceback)
+cdef object throw_into(object coroutine, object error)
+
+# Drive a coroutine one step: what it yielded, or ENDED. Raises what it raised.
+cdef inline object send_into(object coroutine):
+    cdef PyObject* result = NULL
+    cdef PySendResult status = PyIter_Send(<PyObject*>coroutine, <PyObject*>None, &result)
+    cdef object yielded
+    if status == PYGEN_NEXT:
+        yielded = <object>result
+        Py_DECREF(yielded)
+        return yielded
+    if status == PYGEN_RETURN:
+        yielded = <object>result
+        Py_DECREF(yielded)
+        return ENDED
+    reraise()

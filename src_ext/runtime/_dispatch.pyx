@@ -1,0 +1,228 @@
+"""The dispatch table: message type to plan, and the inline run of a plan.
+
+Look-up is one dictionary access on the exact type. A type that the table has not seen is
+flattened once, from its MRO, by the function that the terminal supplies. A plan is immutable, so
+a run in progress keeps the one that it began with.
+"""
+
+cimport cython
+
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
+
+from runtime._capi cimport PyCoro_CheckExact
+from runtime._wiring cimport Call, Provider, Storage
+
+from types import GeneratorType
+
+# What a driven coroutine "yields" when it has ended; no coroutine can yield it.
+cdef object ENDED = object()
+
+
+@cython.final
+cdef class Handler:
+    """A registered handler, wired for one terminal."""
+
+    def __cinit__(
+        self,
+        object spec,
+        Call call not None,
+        *,
+        bint is_async,
+        bint needs_scope,
+        bint wants_context,
+        Provider actor=None,
+    ):
+        self.spec = spec
+        self.call = call
+        self.is_async = is_async
+        self.needs_scope = needs_scope
+        self.wants_context = wants_context
+        self.actor = actor
+
+    cdef Plan solo(self):
+        """Return the plan that holds this handler alone."""
+        if self.solo_plan is None:
+            self.solo_plan = Plan((self,))
+        return self.solo_plan
+
+
+@cython.final
+cdef class Plan:
+    """The handlers of one message type, in registration order.
+
+    A message type with `__key__` has the field's name in `key_field` and the class that declares
+    it in `key_owner`.
+    """
+
+    def __cinit__(self, tuple handlers not None, object key_field=None, object key_owner=None):
+        cdef Handler handler
+        self.handlers = handlers
+        self.count = len(handlers)
+        self.key_field = key_field
+        self.key_owner = key_owner
+        for handler in handlers:
+            self.needs_scope |= handler.needs_scope
+            self.wants_context |= handler.wants_context
+            self.has_actors |= handler.actor is not None
+        if self.count == 1:
+            handler = handlers[0]
+            # Its own coroutine can be handed to the caller: nothing is left to do after it.
+            if handler.is_async and not handler.needs_scope:
+                self.only = handler
+
+
+@cython.final
+cdef class Table:
+    """Message type to plan. `flatten` makes the plan of a type on first sight."""
+
+    def __cinit__(self, dict plans not None, object flatten):
+        self.plans = plans
+        self.flatten = flatten
+
+    cdef Plan miss(self, type message_type):
+        cdef Plan plan = self.flatten(message_type)
+        self.plans[message_type] = plan
+        return plan
+
+    def plan_of(self, type message_type not None):
+        """Return the plan of a message type."""
+        plan = self.plans.get(message_type)
+        return plan if plan is not None else self.miss(message_type)
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Publication:
+    """The awaitable that runs a plan inline, handler after handler.
+
+    It is a coroutine to everything that awaits one: `send`, `throw` and `close` reach the handler
+    that is running.
+    """
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef object outcome = self.step()
+        if outcome is ENDED:
+            raise StopIteration
+        return outcome
+
+    def send(self, object value):
+        """Continue; a task only ever sends None."""
+        cdef object outcome = self.step()
+        if outcome is ENDED:
+            raise StopIteration
+        return outcome
+
+    def throw(self, object kind, object value=None, object traceback=None):
+        """Raise an exception inside the handler that is running."""
+        cdef object error = as_exception(kind, value, traceback)
+        cdef object outcome
+        if self.coroutine is None:
+            self.finish()
+            raise error
+        try:
+            outcome = self.resume(throw_into(self.coroutine, error))
+        except BaseException:
+            self.finish()
+            raise
+        if outcome is ENDED:
+            raise StopIteration
+        return outcome
+
+    def close(self):
+        """End the handler that is running, if any, and start no other."""
+        cdef object coroutine = self.coroutine
+        self.finish()
+        close = getattr(coroutine, "close", None)
+        if close is not None:
+            close()
+
+    cdef object step(self):
+        if self.finished:
+            raise RuntimeError("cannot reuse already awaited publish()")
+        try:
+            if self.error is not None:
+                raise self.error
+            if self.coroutine is not None:
+                return self.resume(send_into(self.coroutine))
+            return self.resume(ENDED)
+        except StopIteration as stop:
+            # Let out, it would end the await as if all were well.
+            self.finish()
+            raise RuntimeError("a handler or a factory raised StopIteration") from stop
+        except BaseException:
+            self.finish()
+            raise
+
+    cdef object resume(self, object outcome):
+        """Run what is left, given how the running handler left off."""
+        cdef Handler handler
+        cdef object result
+        while outcome is ENDED:
+            self.coroutine = None
+            if self.index == self.plan.count:
+                self.finish()
+                return ENDED
+            handler = <Handler>self.plan.handlers[self.index]
+            self.index += 1
+            if handler.actor is not None:
+                result = self.storage.core.publish_to_actor(
+                    handler, self.event, self.context, self.storage
+                )
+            else:
+                result = handler.call.invoke(self.event, self.context, self.storage)
+                if result is None:
+                    continue
+            self.coroutine = as_coroutine(result)
+            if self.coroutine is not None:
+                outcome = send_into(self.coroutine)
+        return outcome
+
+    cdef int finish(self) except -1:
+        self.finished = True
+        self.coroutine = None
+        if self.owns_storage and self.storage is not None:
+            self.storage.closed = True
+        self.storage = None
+        return 0
+
+
+cdef object as_coroutine(object result):
+    """Return what drives the result of a call, or None if there is nothing to await."""
+    if PyCoro_CheckExact(result):
+        return result
+    if hasattr(type(result), "__await__"):
+        return type(result).__await__(result)
+    # A coroutine of the old kind (`types.coroutine`) is a generator.
+    if isinstance(result, GeneratorType) and result.gi_code.co_flags & 0x100:
+        return result
+    return None
+
+
+cdef object as_exception(object kind, object value, object traceback):
+    """Normalise the arguments of `throw`, which callers still pass in threes."""
+    if isinstance(kind, BaseException):
+        error = kind
+    elif isinstance(value, BaseException):
+        error = value
+    else:
+        error = kind() if value is None else kind(value)
+    return error if traceback is None else error.with_traceback(traceback)
+
+
+cdef object throw_into(object coroutine, object error):
+    """Raise inside a coroutine: what it yields next, or ENDED. Raises what it raises."""
+    # An iterator from a hand-written `__await__` need not have `throw`.
+    throw = getattr(coroutine, "throw", None)
+    if throw is None:
+        raise error
+    try:
+        return throw(error)
+    except StopIteration:
+        return ENDED

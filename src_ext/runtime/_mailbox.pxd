@@ -1,0 +1,138 @@
+"""Fields of messages, mailboxes and workers; see the .pyx for what they mean."""
+
+from runtime._dispatch cimport Handler, Plan, Table
+from runtime._wiring cimport Call, Provider, Storage
+
+cdef enum State:
+    QUEUED
+    RUNNING
+    HANDLED
+    FAILED
+    REJECTED
+    WITHDRAWN
+
+cdef enum Phase:
+    FRESH
+    OPEN
+    CLOSING
+    CLOSED
+
+
+cdef class Delivery:
+    cdef Delivery next
+    cdef object event
+    cdef object context
+    cdef object variables
+    cdef object callbacks
+    cdef object failures
+    cdef Plan plan
+    cdef int index
+    cdef State state
+    cdef bint control
+
+    cdef int settle(self, Core core, State state) except -1
+
+
+cdef class DeliveryWait:
+    cdef Delivery message
+    cdef object future
+    cdef object iterator
+
+    cdef int wake(self) except -1
+    cdef int raise_failure(self) except -1
+
+
+cdef class Mailbox:
+    cdef Mailbox next
+    cdef Delivery head
+    cdef Delivery tail
+    cdef readonly object name
+    cdef dict actors
+    cdef int count
+    cdef int reserved
+    cdef int active
+    cdef int limit
+    cdef bint ready
+    cdef bint forgotten
+    cdef bint blocked
+
+    cdef Delivery take(self, Core core)
+
+
+cdef class Core:
+    cdef readonly Table table
+    cdef readonly object host
+    cdef readonly object loop
+    cdef readonly Mailbox pool
+    cdef dict boxes
+    cdef dict lines
+    cdef object quiet
+    cdef Mailbox ready_head
+    cdef Mailbox ready_tail
+    cdef Worker parked
+    cdef int searching
+    cdef readonly int capacity
+    cdef Phase phase
+    cdef Py_ssize_t queued
+    cdef Py_ssize_t running
+    cdef Py_ssize_t control
+    cdef long long emitted
+    cdef long long handled
+    cdef long long failed
+    cdef long long rejected
+    cdef long long published
+    cdef long long dead_letters
+    cdef public Py_ssize_t scopes
+    cdef list undelivered
+
+    cdef Mailbox mailbox(self, object name)
+    cdef int post(self, Mailbox box, Delivery message) except -1
+    cdef int append(self, Mailbox box, Delivery message) except -1
+    cdef int push_ready(self, Mailbox box) except -1
+    cdef Mailbox pop_ready(self)
+    cdef int wake(self) except -1
+    cdef int release(self, Mailbox box) except -1
+    cdef int grant(self, Mailbox box) except -1
+    cdef int check_quiet(self) except -1
+
+
+cdef class ActorProvider(Provider):
+    cdef Call call
+
+
+cdef class Worker:
+    cdef Core core
+    cdef Mailbox box
+    cdef Delivery message
+    cdef Handler handler
+    cdef Storage storage
+    cdef object coroutine
+    cdef object fatal
+    cdef object wakeup
+    cdef public object task
+    cdef public bint cancelled
+    cdef bint finished
+    cdef bint is_parked
+
+    cdef object step(self, object error)
+    cdef object work(self)
+    cdef object idle(self)
+    cdef object run_message(self)
+    cdef object start(self, Handler handler)
+    cdef object advance(self, object error)
+    cdef int end_attempt(self, object error) except -1
+    cdef int complete(self) except -1
+    cdef int reject(self) except -1
+    cdef int leave_box(self) except -1
+    cdef int hand_over(self) except -1
+    cdef int retire(self) except -1
+    cdef bint must_retire(self) except -1
+
+
+cdef inline Delivery new_delivery(Plan plan, object event, object context, object variables):
+    cdef Delivery message = Delivery.__new__(Delivery)
+    message.plan = plan
+    message.event = event
+    message.context = context
+    message.variables = variables
+    return message
