@@ -110,12 +110,11 @@ async def queue_and_worker() -> AsyncIterator[Run]:
 async def task_per_event() -> AsyncIterator[Run]:
     """Bursts of one task for every event."""
     event = EVENT
-    loop = asyncio.get_running_loop()
 
     async def run(n: int) -> None:
         for _ in range(n // BURST):
             for _ in range(BURST):
-                task = loop.create_task(handle(event, Context()))
+                task = asyncio.create_task(handle(event, Context()))
             while not task.done():
                 await asyncio.sleep(0)
 

@@ -66,6 +66,9 @@ cdef object uuid_text(uint64_t high, uint64_t low):
     return PyUnicode_DecodeASCII(text, 36, NULL)
 
 
+# Its only object is a mapping of str to str, so no cycle can run through it.
+@cython.no_gc
+@cython.freelist(128)
 cdef class MessageContext:
     """What is known about one message besides its content.
 
@@ -78,6 +81,9 @@ cdef class MessageContext:
 
     def __init__(self, *, headers=None):
         if headers is not None:
+            for name, value in headers.items():
+                if type(name) is not str or type(value) is not str:
+                    raise TypeError(f"headers map str to str, not {name!r} to {value!r}")
             self._headers = MappingProxyType(dict(headers))
 
     @property

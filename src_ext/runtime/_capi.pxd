@@ -38,3 +38,10 @@ cdef extern from "Python.h":
     const size_t PY_VECTORCALL_ARGUMENTS_OFFSET
     # `arguments` are borrowed by the call; `names` may be NULL.
     object PyObject_Vectorcall(object function, PyObject** arguments, size_t count, PyObject* names)
+    # The same, where the caller looks at the result: NULL means that an exception is set.
+    PyObject* vectorcall "PyObject_Vectorcall"(
+        object function, PyObject** arguments, size_t count, PyObject* names
+    ) noexcept
+    void Py_DecRef "Py_DECREF"(PyObject* thing) noexcept
+    PyObject* PyTuple_GET_ITEM(object pack, Py_ssize_t index) noexcept
+    bint is_coroutine "PyCoro_CheckExact"(PyObject* candidate) noexcept

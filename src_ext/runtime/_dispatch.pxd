@@ -62,6 +62,7 @@ cdef class Publication:
 cdef object as_coroutine(object result)
 cdef object as_exception(object kind, object value, object traceback)
 cdef object throw_into(object coroutine, object error)
+cdef PySendResult throw_raw(object coroutine, object error, PyObject** yielded) noexcept
 
 # Drive a coroutine one step: what it yielded, or ENDED. Raises what it raised.
 cdef inline object send_into(object coroutine):

@@ -7,10 +7,18 @@ a run in progress keeps the one that it began with.
 
 cimport cython
 
+from cpython.exc cimport PyErr_SetObject
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF
+from cpython.ref cimport Py_DECREF, Py_INCREF
 
-from runtime._capi cimport PyCoro_CheckExact
+from runtime._capi cimport (
+    PYGEN_ERROR,
+    PYGEN_NEXT,
+    PYGEN_RETURN,
+    PyCoro_CheckExact,
+    PyTuple_GET_ITEM,
+    PySendResult,
+)
 from runtime._wiring cimport Call, Provider, Storage
 
 from types import GeneratorType
@@ -169,7 +177,7 @@ cdef class Publication:
             if self.index == self.plan.count:
                 self.finish()
                 return ENDED
-            handler = <Handler>self.plan.handlers[self.index]
+            handler = <Handler>PyTuple_GET_ITEM(self.plan.handlers, self.index)
             self.index += 1
             if handler.actor is not None:
                 result = self.storage.core.publish_to_actor(
@@ -226,3 +234,18 @@ cdef object throw_into(object coroutine, object error):
         return throw(error)
     except StopIteration:
         return ENDED
+
+
+cdef PySendResult throw_raw(object coroutine, object error, PyObject** yielded) noexcept:
+    """Raise inside a coroutine, as `PyIter_Send` would send: a new reference, or an error set."""
+    cdef object outcome
+    try:
+        outcome = throw_into(coroutine, error)
+    except BaseException as raised:
+        PyErr_SetObject(type(raised), raised)
+        return PYGEN_ERROR
+    if outcome is ENDED:
+        return PYGEN_RETURN
+    Py_INCREF(outcome)
+    yielded[0] = <PyObject*>outcome
+    return PYGEN_NEXT

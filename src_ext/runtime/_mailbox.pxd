@@ -1,5 +1,8 @@
 """Fields of messages, mailboxes and workers; see the .pyx for what they mean."""
 
+from cpython.object cimport PyObject
+
+from runtime._capi cimport PySendResult
 from runtime._dispatch cimport Handler, Plan, Table
 from runtime._wiring cimport Call, Provider, Storage
 
@@ -119,7 +122,9 @@ cdef class Worker:
     cdef object idle(self)
     cdef object run_message(self)
     cdef object start(self, Handler handler)
+    cdef PySendResult start_other(self, PyObject* result, PyObject** yielded) noexcept
     cdef object advance(self, object error)
+    cdef object left_off(self, PySendResult status, PyObject* yielded)
     cdef int end_attempt(self, object error) except -1
     cdef int complete(self) except -1
     cdef int reject(self) except -1

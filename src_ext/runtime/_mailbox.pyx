@@ -8,9 +8,23 @@ queue again; whoever makes a mailbox ready wakes one only if there is none.
 """
 
 cimport cython
+from cpython.exc cimport PyErr_SetObject
 from cpython.object cimport PyObject
 
-from runtime._capi cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit, wall_clock
+from runtime._capi cimport (
+    PYGEN_ERROR,
+    PYGEN_NEXT,
+    PYGEN_RETURN,
+    Py_DecRef,
+    PyContext_CopyCurrent,
+    PyContext_Enter,
+    PyContext_Exit,
+    PyIter_Send,
+    PySendResult,
+    PyTuple_GET_ITEM,
+    is_coroutine,
+    wall_clock,
+)
 from runtime._dispatch cimport (
     ENDED,
     Handler,
@@ -18,10 +32,9 @@ from runtime._dispatch cimport (
     Table,
     as_coroutine,
     as_exception,
-    send_into,
-    throw_into,
+    throw_raw,
 )
-from runtime._wiring cimport Call, Provider, Storage, new_storage
+from runtime._wiring cimport Call, Provider, Storage, new_storage, take_error
 
 from asyncio import get_running_loop
 from collections import deque
@@ -610,7 +623,7 @@ cdef class Worker:
             return ENDED
         message.state = RUNNING
         while message.index < plan.count:
-            handler = <Handler>plan.handlers[message.index]
+            handler = <Handler>PyTuple_GET_ITEM(plan.handlers, message.index)
             message.index += 1
             outcome = self.start(handler)
             if outcome is not ENDED:
@@ -620,43 +633,69 @@ cdef class Worker:
     cdef object start(self, Handler handler):
         """Call a handler in a fresh scope, under the emitter's context variables."""
         cdef Delivery message = self.message
-        cdef object variables = message.variables
-        cdef object outcome = ENDED
-        cdef object error = None
-        cdef object result
+        cdef PyObject* variables = <PyObject*>message.variables
+        cdef PyObject* yielded = NULL
+        cdef PyObject* result
+        cdef PySendResult status = PYGEN_RETURN
         self.handler = handler
         if handler.needs_scope:
             self.storage = new_storage(self.core, self.box, handler)
-        PyContext_Enter(variables)
+        PyContext_Enter(<object>variables)
+        result = handler.call.invoke_raw(message.event, message.context, self.storage)
+        if result == NULL:
+            status = PYGEN_ERROR
+        elif result == <PyObject*>None:
+            Py_DecRef(result)
+        elif is_coroutine(result):
+            status = PyIter_Send(result, <PyObject*>None, &yielded)
+            if status == PYGEN_NEXT:
+                self.coroutine = <object>result
+            Py_DecRef(result)
+        else:
+            status = self.start_other(result, &yielded)
+        PyContext_Exit(variables)
+        return self.left_off(status, yielded)
+
+    cdef PySendResult start_other(self, PyObject* result, PyObject** yielded) noexcept:
+        """Start what a handler returned that is no plain coroutine, if it can be awaited."""
         try:
-            result = handler.call.invoke(message.event, message.context, self.storage)
-            if result is not None:
-                self.coroutine = as_coroutine(result)
-                if self.coroutine is not None:
-                    outcome = send_into(self.coroutine)
-        except BaseException as raised:
-            error = raised
-        PyContext_Exit(<PyObject*>variables)
-        if outcome is ENDED:
-            self.end_attempt(error)
-        return outcome
+            value = <object>result
+            Py_DecRef(result)
+            self.coroutine = as_coroutine(value)
+        except BaseException as error:
+            PyErr_SetObject(type(error), error)
+            return PYGEN_ERROR
+        if self.coroutine is None:
+            return PYGEN_RETURN
+        return PyIter_Send(<PyObject*>self.coroutine, <PyObject*>None, yielded)
 
     cdef object advance(self, object error):
         """Drive the suspended handler one step, under the emitter's context variables."""
-        cdef object variables = self.message.variables
-        cdef object outcome = ENDED
-        PyContext_Enter(variables)
-        try:
-            if error is None:
-                outcome = send_into(self.coroutine)
-            else:
-                outcome = throw_into(self.coroutine, error)
-            error = None
-        except BaseException as raised:
-            error = raised
-        PyContext_Exit(<PyObject*>variables)
-        if outcome is ENDED:
-            self.end_attempt(error)
+        cdef PyObject* variables = <PyObject*>self.message.variables
+        cdef PyObject* yielded = NULL
+        cdef PySendResult status
+        PyContext_Enter(<object>variables)
+        if error is None:
+            status = PyIter_Send(<PyObject*>self.coroutine, <PyObject*>None, &yielded)
+        else:
+            status = throw_raw(self.coroutine, error, &yielded)
+        PyContext_Exit(variables)
+        return self.left_off(status, yielded)
+
+    cdef object left_off(self, PySendResult status, PyObject* yielded):
+        """Return what the handler yielded, or end the attempt and return ENDED."""
+        cdef object outcome
+        if status == PYGEN_ERROR:
+            self.end_attempt(take_error())
+            return ENDED
+        if status == PYGEN_RETURN:
+            if yielded != NULL:
+                Py_DecRef(yielded)
+            if self.coroutine is not None or self.storage is not None:
+                self.end_attempt(None)
+            return ENDED
+        outcome = <object>yielded
+        Py_DecRef(yielded)
         return outcome
 
     cdef int end_attempt(self, object error) except -1:

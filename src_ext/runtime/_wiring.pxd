@@ -35,6 +35,7 @@ cdef class Call:
     cdef unsigned char kinds[MAX_ARGUMENTS]
 
     cdef object invoke(self, object message, object context, Storage storage)
+    cdef PyObject* invoke_raw(self, object message, object context, Storage storage) noexcept
     cdef object invoke_wired(
         self,
         PyObject** arguments,
@@ -57,6 +58,8 @@ cdef class Singleton(Factory):
     cdef object value
     cdef bint built
 
+
+cdef object take_error()
 
 cdef inline Storage new_storage(object core, object box, object owner):
     cdef Storage storage = Storage.__new__(Storage)

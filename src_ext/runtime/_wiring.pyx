@@ -6,10 +6,16 @@ one scope has built.
 """
 
 cimport cython
+from cpython.exc cimport PyErr_SetObject
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 
-from runtime._capi cimport PY_VECTORCALL_ARGUMENTS_OFFSET, PyObject_Vectorcall
+from runtime._capi cimport (
+    PY_VECTORCALL_ARGUMENTS_OFFSET,
+    PyObject_Vectorcall,
+    reraise,
+    vectorcall,
+)
 
 # For those who read signatures: more parameters than this cannot be supplied.
 ARGUMENT_LIMIT = MAX_ARGUMENTS
@@ -88,19 +94,36 @@ cdef class Call:
                 self.plain = False
 
     cdef object invoke(self, object message, object context, Storage storage):
+        """Call with the arguments wired. Raises what the call or a factory raises."""
+        cdef PyObject* result = self.invoke_raw(message, context, storage)
+        cdef object owned
+        if result == NULL:
+            reraise()
+        owned = <object>result
+        Py_DECREF(owned)
+        return owned
+
+    cdef PyObject* invoke_raw(self, object message, object context, Storage storage) noexcept:
+        """Call with the arguments wired: a new reference, or NULL with an exception set."""
         # One slot in front of the arguments lets a bound method put `self` there.
         cdef PyObject* slots[MAX_ARGUMENTS + 1]
         cdef PyObject** arguments = slots + 1
         cdef PyObject* names = <PyObject*>self.names if self.names is not None else NULL
         cdef Py_ssize_t index
-        if self.plain:
-            for index in range(self.count):
-                if self.kinds[index] == MESSAGE_ARGUMENT:
-                    arguments[index] = <PyObject*>message
-                else:
-                    arguments[index] = <PyObject*>context
-            return PyObject_Vectorcall(self.function, arguments, self.positional, names)
-        return self.invoke_wired(arguments, names, message, context, storage)
+        if not self.plain:
+            try:
+                result = self.invoke_wired(arguments, names, message, context, storage)
+                Py_INCREF(result)
+                return <PyObject*>result
+            except BaseException as error:
+                PyErr_SetObject(type(error), error)
+                return NULL
+        for index in range(self.count):
+            if self.kinds[index] == MESSAGE_ARGUMENT:
+                arguments[index] = <PyObject*>message
+            else:
+                arguments[index] = <PyObject*>context
+        return vectorcall(self.function, arguments, self.positional, names)
 
     cdef object invoke_wired(
         self,
@@ -190,3 +213,11 @@ cdef class Singleton(Factory):
             self.value = self.call.invoke(None, None, None)
             self.built = True
         return self.value
+
+
+cdef object take_error():
+    """Return the exception that a C call has set, and clear it."""
+    try:
+        reraise()
+    except BaseException as error:
+        return error
