@@ -25,6 +25,7 @@ class BuildWithStubs(build_py):
     """Put the stubs beside the extension modules that they describe."""
 
     def run(self) -> None:
+        """Copy the stubs after the modules, unless the checkout itself is installed."""
         super().run()
         if self.editable_mode:
             return

@@ -23,9 +23,8 @@ from benchmarks.workload import (
     handle_sync,
     open_session,
 )
-from runtime.sinks.sqlite import CREATE, INSERT, PRAGMAS, as_row
-
 from runtime import Record
+from runtime.sinks.sqlite import CREATE, INSERT, PRAGMAS, as_row
 
 
 @asynccontextmanager

@@ -13,9 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from benchmarks.workload import Case
-
 import runtime
+from benchmarks.workload import Case
 
 ROUNDS = 41
 WARM_UP = 3
@@ -64,8 +63,7 @@ def compare(
         for number, base in enumerate(bases):
             for offset, subject in enumerate(rest, start=len(bases)):
                 ratios = [
-                    mine / theirs
-                    for mine, theirs in zip(times[offset], times[number], strict=True)
+                    mine / theirs for mine, theirs in zip(times[offset], times[number], strict=True)
                 ]
                 low, middle, high = statistics.quantiles(ratios, n=4)
                 yield Ratio(

@@ -21,9 +21,8 @@ from benchmarks.workload import (
     handle_sync,
     open_session,
 )
-from runtime.sinks import SqliteSink
-
 from runtime import BusTerminal, Event, EventBus, MessageContext, MessageRegistry
+from runtime.sinks import SqliteSink
 
 
 async def handle_second(event: Ordered, ctx: MessageContext) -> None:

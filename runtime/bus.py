@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, cast
 
 from runtime._bus import EventBus, MessageContext, Scope
 from runtime._dispatch import Handler
@@ -51,9 +51,9 @@ class Host:
 
     # Workers and failures
 
-    def start_worker(self, worker: Worker) -> None:
+    def start_worker(self, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
         """Give a worker a task on the terminal's loop."""
-        self.workers.start(worker, self.core.loop)
+        self.workers.start(worker, loop)
 
     def record_failure(
         self, message: object, context: MessageContext, handler: HandlerSpec, error: BaseException
@@ -109,14 +109,12 @@ class Host:
     ) -> None:
         """Persist events through the terminal's sink."""
         if len(events) == 1 and isinstance(events[0], (list, tuple)):
-            events = events[0]
+            events = cast("Sequence[object]", events[0])
         bus._admit(events)  # noqa: SLF001
         if self._sink is None:
             raise SinkUnset.of(self.name)
         records = [
-            event
-            if isinstance(event, Record)
-            else Record.of(event, bus._context(context))  # noqa: SLF001
+            event if isinstance(event, Record) else Record.of(event, bus._context(context))  # noqa: SLF001
             for event in events
         ]
         await self.open_sink()

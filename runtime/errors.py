@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from runtime.messages import DeadLetter
-    from runtime.sinks.base import Record
     from runtime.signature import HandlerSpec
+    from runtime.sinks.base import Record
 
 __all__ = (
     "BusError",

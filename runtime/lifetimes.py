@@ -94,7 +94,7 @@ class Use:
 
 
 def use(factory: Callable[..., Any], *, lifetime: FactoryLifetime = "scoped") -> object:
-    """Say in an annotation what builds a parameter: ``Annotated[Mailer, use(make_mailer)]``.
+    """Say, inside ``Annotated[T, ...]``, what builds a parameter.
 
     One factory used with one lifetime in several places is one provider, and shares what it has
     built.
@@ -223,7 +223,9 @@ class Wiring:
     def _factory(self, spec: FactorySpec, consumer: Lifetime, path: Path) -> Wired:
         """Return the provider of a factory that a consumer depends on."""
         if RANK[spec.lifetime] < RANK[consumer]:
-            what = f"a {consumer} object cannot depend on a {spec.lifetime} one, which ends before it"
+            what = (
+                f"a {consumer} object cannot depend on a {spec.lifetime} one, which ends before it"
+            )
             return self._finding(LifetimeError, path, spec.label, what)
         if spec.factory in self._building:
             return self._finding(ProviderError, path, spec.label, "it needs itself to be built")

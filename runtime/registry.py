@@ -68,7 +68,11 @@ class MessageRegistry(Generic[E_co]):
         none of `handlers` is registered.
         """
         if not handlers:
-            return lambda handler: self.register(handler, lifetime=lifetime)
+
+            def decorate(handler: H) -> H:
+                return self.register(handler, lifetime=lifetime)
+
+            return decorate
         specs: list[HandlerSpec] = []
         for handler in handlers:
             specs += self._read(handler, lifetime)
@@ -91,7 +95,12 @@ class MessageRegistry(Generic[E_co]):
     ) -> F: ...
     @overload
     def factory(
-        self, *, provides: object = None, lifetime: FactoryLifetime = "scoped"
+        self,
+        factory: None = None,
+        /,
+        *,
+        provides: object = None,
+        lifetime: FactoryLifetime = "scoped",
     ) -> Callable[[F], F]: ...
     def factory(
         self,
@@ -110,6 +119,10 @@ class MessageRegistry(Generic[E_co]):
         Raises `ProviderError` if it does not say what it provides.
         """
         if factory is None:
-            return lambda factory: self.factory(factory, provides=provides, lifetime=lifetime)
+
+            def decorate(factory: F) -> F:
+                return self.factory(factory, provides=provides, lifetime=lifetime)
+
+            return decorate
         self._factories.append(read_factory(factory, provides=provides, lifetime=lifetime))
         return factory

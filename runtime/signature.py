@@ -5,14 +5,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import UnionType
+from types import FunctionType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from runtime._bus import MessageContext
 from runtime._wiring import ARGUMENT_LIMIT
 from runtime.errors import BusError, HandlerSignatureError
 
-__all__ = ("MISSING", "HandlerSpec", "Parameter", "describe", "read_class", "read_handler", "read_parameters")
+__all__ = (
+    "MISSING",
+    "HandlerSpec",
+    "Parameter",
+    "describe",
+    "read_class",
+    "read_handler",
+    "read_parameters",
+)
 
 MISSING: Final = inspect.Parameter.empty
 """Stands for an annotation or a default that is not there."""
@@ -124,7 +132,8 @@ def read_handler(
         raise HandlerSignatureError(msg)
     parameters = read_parameters(function, HandlerSignatureError, skip_self=owner is not None)
     if not parameters or parameters[0].keyword_only:
-        msg = f"{where}: its first parameter must take the event, as in `event: {event_base.__name__}`"
+        base = event_base.__name__
+        msg = f"{where}: its first parameter must take the event, as in `event: {base}`"
         raise HandlerSignatureError(msg)
     first, *rest = parameters
     if first.annotation is MISSING:
@@ -230,6 +239,6 @@ def show(annotation: object) -> str:
         return "nothing"
     if isinstance(annotation, type) and get_origin(annotation) is None:
         return annotation.__qualname__
-    if callable(annotation) and get_origin(annotation) is None:
+    if isinstance(annotation, FunctionType):
         return describe(annotation)[0]
     return str(annotation).replace("typing.", "")

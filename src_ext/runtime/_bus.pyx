@@ -19,12 +19,12 @@ from runtime._mailbox cimport (
 from runtime._wiring cimport Provider, Storage, new_storage
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from types import GenericAlias, MappingProxyType
 
 from runtime.errors import MailboxFull, ScopeClosed, TerminalClosed
 
-cdef object EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+cdef object EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 cdef object NO_HEADERS = MappingProxyType({})
 
 # The random bits of message ids: splitmix64 (Steele, Lea and Flood, OOPSLA 2014), seeded by the

@@ -377,7 +377,7 @@ cdef class Core:
         else:
             worker = Worker.__new__(Worker)
             worker.core = self
-            self.host.start_worker(worker)
+            self.host.start_worker(worker, self.loop)
         self.searching += 1
         return 0
 

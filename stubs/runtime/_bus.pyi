@@ -1,0 +1,91 @@
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from datetime import datetime
+from types import GenericAlias, TracebackType
+from typing import Any, Generic, Self, TypeVar, final, overload
+
+from runtime._mailbox import Core, Delivery, Mailbox
+from runtime._wiring import Provider, Storage
+from typing_extensions import disjoint_base
+
+from runtime.sinks.base import Record
+
+_E_contra = TypeVar("_E_contra", contravariant=True)
+
+@disjoint_base
+class MessageContext:
+    def __init__(self, *, headers: Mapping[str, str] | None = None) -> None: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def correlation_id(self) -> str: ...
+    @property
+    def causation_id(self) -> str | None: ...
+    @property
+    def time(self) -> datetime: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+@final
+class EventBus(Generic[_E_contra]):
+    def __init__(self) -> None: ...
+    @classmethod
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
+    def publish(
+        self, event: _E_contra, context: MessageContext | None = None
+    ) -> Coroutine[Any, Any, None]: ...
+    def emit(
+        self,
+        event: _E_contra,
+        context: MessageContext | None = None,
+        *,
+        key: Hashable | None = None,
+        callback: Callable[[Delivery], object] | None = None,
+    ) -> Delivery: ...
+    def offer(
+        self,
+        event: _E_contra,
+        context: MessageContext | None = None,
+        *,
+        key: Hashable | None = None,
+        callback: Callable[[Delivery], object] | None = None,
+    ) -> Coroutine[Any, Any, Delivery]: ...
+    @overload
+    def sink(
+        self, events: Sequence[_E_contra | Record], /, *, context: MessageContext | None = None
+    ) -> Coroutine[Any, Any, None]: ...
+    @overload
+    def sink(
+        self, *events: _E_contra | Record, context: MessageContext | None = None
+    ) -> Coroutine[Any, Any, None]: ...
+    def _prepare(
+        self,
+        event: object,
+        context: MessageContext | None,
+        key: object,
+        callback: Callable[[Delivery], object] | None,
+    ) -> tuple[Mailbox, Delivery]: ...
+    def _admit(self, event: object) -> None: ...
+    def _context(self, context: MessageContext | None) -> MessageContext: ...
+
+@final
+class Scope(Storage, Generic[_E_contra]):
+    name: Hashable | None
+    def __init__(self, core: Core, name: Hashable | None = None) -> None: ...
+    @classmethod
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
+    @property
+    def bus(self) -> EventBus[_E_contra]: ...
+    def __aenter__(self) -> Coroutine[Any, Any, Self]: ...
+    def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Coroutine[Any, Any, None]: ...
+    def _end(self) -> None: ...
+
+@final
+class BusProvider(Provider):
+    def __new__(cls, core: Core) -> BusProvider: ...
+
+def root_bus(core: Core) -> EventBus[Any]: ...

@@ -1,0 +1,48 @@
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from typing import Any, final
+
+from runtime._wiring import Call, Provider
+
+from runtime.signature import HandlerSpec
+
+@final
+class Handler:
+    spec: HandlerSpec
+    actor: Provider | None
+    def __new__(
+        cls,
+        spec: HandlerSpec,
+        call: Call,
+        *,
+        is_async: bool,
+        needs_scope: bool,
+        wants_context: bool,
+        actor: Provider | None = None,
+    ) -> Handler: ...
+
+@final
+class Plan:
+    handlers: tuple[Handler, ...]
+    key_field: str | None
+    key_owner: type | None
+    def __new__(
+        cls,
+        handlers: tuple[Handler, ...],
+        key_field: str | None = None,
+        key_owner: type | None = None,
+    ) -> Plan: ...
+
+@final
+class Table:
+    plans: dict[type, Plan]
+    def __new__(cls, plans: dict[type, Plan], flatten: Callable[[type], Plan]) -> Table: ...
+    def plan_of(self, message_type: type) -> Plan: ...
+
+@final
+class Publication(Coroutine[Any, Any, None]):
+    def __await__(self) -> Generator[Any, Any]: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any) -> Any: ...
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any: ...
+    def close(self) -> None: ...
