@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from runtime._bus import EventBus, MessageContext, Scope
 from runtime._dispatch import Handler
 from runtime._mailbox import Core, Delivery, Mailbox, Worker
-from runtime.errors import NoActorKey, SinkUnset, TerminalClosed
+from runtime.errors import DeadlockError, NoActorKey, SinkUnset, TerminalClosed
 from runtime.messages import DeadLetter
 from runtime.signature import HandlerSpec
 from runtime.sinks.base import Record, Sink
-from runtime.workers import Workers, in_worker
+from runtime.workers import Workers, WorkerTask, in_worker
 
 __all__ = ("EventBus", "Host")
 
@@ -98,6 +98,8 @@ class Host:
             place = core.await_room(box)
             try:
                 await place
+            except TerminalClosed:
+                raise TerminalClosed.of(self.name, event) from None
             except BaseException:
                 core.leave_line(box, place)
                 raise
@@ -125,17 +127,15 @@ class Host:
         self, box: Mailbox, handler: Handler, event: object, context: MessageContext | None
     ) -> None:
         """Let an actor handle a published event in its mailbox, and wait for it."""
+        task = asyncio.current_task()
+        if isinstance(task, WorkerTask) and task.worker.has_turn_of(box):
+            raise DeadlockError.itself(handler.spec, box.name)
         message = self.core.post_control(box, handler, event, context)
         try:
             await message.wait()
         except asyncio.CancelledError:
             self.core.withdraw(message)
             raise
-
-    async def finish_inline(self, result: object) -> None:
-        """Await what an actor's handler returned when called on its own turn."""
-        if isinstance(result, Coroutine):
-            await result
 
     # Scopes
 

@@ -91,8 +91,8 @@ class TerminalClosed(BusError):
     @classmethod
     def of(cls, terminal: str, message: object = None) -> Self:
         """Say which terminal, and what it turned away."""
-        what = "a waiting message" if message is None else shorten(message)
-        return cls(f"terminal {terminal!r} is closed: {what} was not taken", message)
+        refused = "" if message is None else f": {shorten(message)} was not taken"
+        return cls(f"terminal {terminal!r} is closed{refused}", message)
 
 
 class ScopeClosed(BusError):

@@ -12,7 +12,7 @@ from typing import Final, Generic, Self, TypeVar
 
 from runtime._bus import EventBus, Scope, root_bus
 from runtime.bus import Host
-from runtime.errors import DeadlockError
+from runtime.errors import DeadlockError, TerminalClosed
 from runtime.plan import build_table
 from runtime.policies import MailboxPolicy
 from runtime.registry import MessageRegistry
@@ -113,8 +113,11 @@ class BusTerminal(Generic[E]):
     async def open(self) -> None:
         """Freeze, bind to the running loop, and open the sink.
 
-        Raises what is wrong with the wiring, and `SinkError`.
+        Raises what is wrong with the wiring, `SinkError`, and `TerminalClosed` if it has been
+        closed: a terminal is opened once.
         """
+        if self._shutdown is not None:
+            raise TerminalClosed.of(self.name)
         if self._core.loop is None:
             self._begin()
         await self._host.open_sink()

@@ -14,6 +14,7 @@ from runtime._mailbox cimport (
     Core,
     Delivery,
     Mailbox,
+    as_callback,
     new_delivery,
 )
 from runtime._wiring cimport Provider, Storage, new_storage
@@ -210,6 +211,7 @@ cdef class EventBus:
         cdef Delivery message
         cdef Mailbox box
         cdef Plan plan
+        cdef list callbacks = None if callback is None else [as_callback(callback)]
         if core.phase != OPEN or (self.storage is not None and self.storage.closed):
             self.admit(event)
         plan = core.table.find(event)
@@ -217,8 +219,7 @@ cdef class EventBus:
         if box.count + box.reserved >= core.capacity:
             raise MailboxFull.of(event, core.capacity, box.name)
         message = new_delivery(plan, event, self.context_for(context), PyContext_CopyCurrent())
-        if callback is not None:
-            message.add_done_callback(callback)
+        message.callbacks = callbacks
         core.post(box, message)
         return message
 
@@ -247,13 +248,13 @@ cdef class EventBus:
         cdef Delivery message
         cdef Mailbox box
         cdef Plan plan
+        cdef list callbacks = None if callback is None else [as_callback(callback)]
         if core.phase != OPEN or (self.storage is not None and self.storage.closed):
             self.admit(event)
         plan = core.table.find(event)
         box = self.route(plan, event, key)
         message = new_delivery(plan, event, self.context_for(context), PyContext_CopyCurrent())
-        if callback is not None:
-            message.add_done_callback(callback)
+        message.callbacks = callbacks
         return box, message
 
     def _admit(self, object event):
@@ -286,7 +287,8 @@ cdef class EventBus:
         elif box.forgotten:
             box = self.box = self.core.mailbox(box.name)
         if plan.has_actors and box.name is None:
-            raise self.core.host.no_actor_key(plan.handlers[0].spec, event)
+            actor = next(handler for handler in plan.handlers if handler.actor is not None)
+            raise self.core.host.no_actor_key(actor.spec, event)
         return box
 
     cdef int admit(self, object event) except -1:
@@ -300,7 +302,10 @@ cdef class EventBus:
         """Return what speaks against taking an event, or None."""
         cdef Core core = self.core
         if core.phase == FRESH:
-            core.host.begin()
+            try:
+                core.host.begin()
+            except Exception as error:
+                return error
         if core.phase == CLOSED or (
             core.phase == CLOSING and self.cause is None and not core.host.is_inside()
         ):
@@ -367,6 +372,8 @@ cdef class Scope(Storage):
         """Drop what the scope has built; its bus takes nothing more."""
         self.closed = True
         self.cache = None
+        if self.box is not None:
+            (<Core>self.core).release(<Mailbox>self.box)
 
 
 @cython.final

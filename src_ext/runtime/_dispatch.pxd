@@ -52,10 +52,12 @@ cdef class Publication:
     cdef Storage storage
     cdef Py_ssize_t index
     cdef bint owns_storage
+    cdef bint on_turn
     cdef bint finished
 
     cdef object step(self)
     cdef object resume(self, object outcome)
+    cdef object fail(self, object error)
     cdef int finish(self) except -1
 
 

@@ -9,7 +9,7 @@ cimport cython
 
 from cpython.exc cimport PyErr_SetObject
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.ref cimport Py_INCREF
 
 from runtime._capi cimport (
     PYGEN_ERROR,
@@ -19,7 +19,7 @@ from runtime._capi cimport (
     PyTuple_GET_ITEM,
     PySendResult,
 )
-from runtime._wiring cimport Call, Provider, Storage
+from runtime._wiring cimport Call, Provider
 
 from types import GeneratorType
 
@@ -105,7 +105,8 @@ cdef class Publication:
     """The awaitable that runs a plan inline, handler after handler.
 
     It is a coroutine to everything that awaits one: `send`, `throw` and `close` reach the handler
-    that is running.
+    that is running. `on_turn` says that the caller has the turn of the mailbox whose actors the
+    handlers belong to.
     """
 
     def __await__(self):
@@ -136,9 +137,8 @@ cdef class Publication:
             raise error
         try:
             outcome = self.resume(throw_into(self.coroutine, error))
-        except BaseException:
-            self.finish()
-            raise
+        except BaseException as raised:
+            raise self.fail(raised)
         if outcome is ENDED:
             raise StopIteration
         return outcome
@@ -160,13 +160,8 @@ cdef class Publication:
             if self.coroutine is not None:
                 return self.resume(send_into(self.coroutine))
             return self.resume(ENDED)
-        except StopIteration as stop:
-            # Let out, it would end the await as if all were well.
-            self.finish()
-            raise RuntimeError("a handler or a factory raised StopIteration") from stop
-        except BaseException:
-            self.finish()
-            raise
+        except BaseException as raised:
+            raise self.fail(raised)
 
     cdef object resume(self, object outcome):
         """Run what is left, given how the running handler left off."""
@@ -179,7 +174,7 @@ cdef class Publication:
                 return ENDED
             handler = <Handler>PyTuple_GET_ITEM(self.plan.handlers, self.index)
             self.index += 1
-            if handler.actor is not None:
+            if handler.actor is not None and not self.on_turn:
                 result = self.storage.core.publish_to_actor(
                     handler, self.event, self.context, self.storage
                 )
@@ -191,6 +186,17 @@ cdef class Publication:
             if self.coroutine is not None:
                 outcome = send_into(self.coroutine)
         return outcome
+
+    cdef object fail(self, object error):
+        """End the run; return the error to raise."""
+        cdef object wrapped
+        self.finish()
+        if not isinstance(error, StopIteration):
+            return error
+        # Let out, it would end the await as if all were well.
+        wrapped = RuntimeError("a handler or a factory raised StopIteration")
+        wrapped.__cause__ = error
+        return wrapped
 
     cdef int finish(self) except -1:
         self.finished = True

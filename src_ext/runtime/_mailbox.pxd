@@ -134,6 +134,8 @@ cdef class Worker:
     cdef bint must_retire(self) except -1
 
 
+cdef object as_callback(object callback)
+
 cdef inline Delivery new_delivery(Plan plan, object event, object context, object variables):
     cdef Delivery message = Delivery.__new__(Delivery)
     message.plan = plan

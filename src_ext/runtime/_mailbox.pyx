@@ -29,6 +29,7 @@ from runtime._dispatch cimport (
     ENDED,
     Handler,
     Plan,
+    Publication,
     Table,
     as_coroutine,
     as_exception,
@@ -85,8 +86,7 @@ cdef class Delivery:
 
         It runs in the emitter's context variables; in the caller's, if the end has come already.
         """
-        if not callable(callback):
-            raise TypeError(f"a callback must be callable, not {callback!r}")
+        as_callback(callback)
         if self.state >= HANDLED:
             get_running_loop().call_soon(callback, self)
         elif self.callbacks is None:
@@ -115,6 +115,13 @@ cdef class Delivery:
         if core.quiet is not None:
             core.check_quiet()
         return 0
+
+
+cdef object as_callback(object callback):
+    """Return a callback. Raises `TypeError` if it cannot be called."""
+    if not callable(callback):
+        raise TypeError(f"a callback must be callable, not {callback!r}")
+    return callback
 
 
 @cython.final
@@ -295,6 +302,7 @@ cdef class Core:
             if place in line:
                 line.remove(place)
             self.grant(box)
+        self.release(box)
 
     def post_reserved(self, Mailbox box not None, Delivery message not None):
         """Accept a message into the place that was reserved for it."""
@@ -459,14 +467,19 @@ cdef class Core:
         """Return the coroutine that lets an actor handle a published event."""
         cdef Mailbox box = self.actor_mailbox(handler, event, storage)
         cdef Handler running = storage.owner
+        cdef Publication run
         if running is None or storage.box is not box:
             return self.host.wait_for_actor(box, handler, event, context)
         if running.actor is handler.actor:
             raise DeadlockError.itself(handler.spec, box.name)
         # Its own turn: nobody else can be inside the actor.
-        return self.host.finish_inline(
-            handler.call.invoke(event, context, storage.branch(handler))
-        )
+        run = Publication.__new__(Publication)
+        run.plan = handler.solo()
+        run.event = event
+        run.context = context
+        run.storage = storage.branch(handler)
+        run.owns_storage = run.on_turn = True
+        return run
 
     def actor_mailbox(self, Handler handler, object event, Storage storage):
         """Return the mailbox whose actor hears an event published in a scope."""
@@ -542,6 +555,10 @@ cdef class Worker:
         """End the handler that is running, if any."""
         if self.coroutine is not None:
             self.coroutine.close()
+
+    def has_turn_of(self, Mailbox box not None):
+        """Say whether the handler that this worker runs holds up a mailbox."""
+        return self.box is box and box.active >= box.limit
 
     @property
     def handler_name(self):
