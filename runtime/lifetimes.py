@@ -223,9 +223,8 @@ class Wiring:
     def _factory(self, spec: FactorySpec, consumer: Lifetime, path: Path) -> Wired:
         """Return the provider of a factory that a consumer depends on."""
         if RANK[spec.lifetime] < RANK[consumer]:
-            what = (
-                f"a {consumer} object cannot depend on a {spec.lifetime} one, which ends before it"
-            )
+            who = "an actor" if consumer == "actor" else f"a {consumer}"
+            what = f"{who} object cannot depend on a {spec.lifetime} one, which ends before it"
             return self._finding(LifetimeError, path, spec.label, what)
         if spec.factory in self._building:
             return self._finding(ProviderError, path, spec.label, "it needs itself to be built")
@@ -263,6 +262,7 @@ def is_buildable(annotation: object) -> TypeGuard[type]:
     return (
         isinstance(annotation, type)
         and get_origin(annotation) is None
+        and annotation is not MISSING
         and annotation.__module__ != "builtins"
         and not inspect.isabstract(annotation)
         and not getattr(annotation, "_is_protocol", False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import Context
+from typing import cast
 
 from runtime._mailbox import Worker
 
@@ -20,7 +21,7 @@ class WorkerTask(asyncio.Task[None]):
     def __init__(self, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
         # An empty context of its own: messages bring theirs. A plain Task, whatever the loop's
         # task factory is: an eager one would run a handler inside emit.
-        super().__init__(worker, loop=loop, context=Context())
+        super().__init__(worker, loop=loop, name="runtime.worker", context=Context())
         # Workers wait for ever; that is no loss when a loop is dropped.
         self._log_destroy_pending = False
         self.worker = worker
@@ -42,7 +43,13 @@ class Workers:
         """Give a worker a task."""
         task = WorkerTask(worker, loop)
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(cast("WorkerTask", task))
+        # An interrupt has left the loop already; nobody will ask the task for it again.
+        if not task.cancelled():
+            task.exception()
 
     def running(self) -> list[WorkerTask]:
         """Return the workers whose handler is suspended."""

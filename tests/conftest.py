@@ -1,0 +1,72 @@
+"""What tests share: both implementations behind one call, both loops, one Hypothesis profile."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from reference import ReferenceTerminal
+
+from runtime import BusTerminal, MailboxPolicy, MessageRegistry
+
+HANG_SECONDS = 20
+"""A test that takes this long waits for something that will never come."""
+
+# Derandomized: the same examples on every machine; a failure prints what reproduces it.
+settings.register_profile(
+    "repeatable", deadline=None, derandomize=True, max_examples=100, print_blob=True
+)
+settings.load_profile("repeatable")
+
+
+def compiled(
+    *groups: list[Callable[..., Any]], capacity: int = 1024, concurrency: int = 100
+) -> BusTerminal[object]:
+    """Return a terminal with a registry for each group of functions and (actor) classes."""
+    registries = []
+    for group in groups:
+        registry = MessageRegistry(event_base=object)
+        for each in group:
+            registry.register(each, lifetime="actor" if isinstance(each, type) else None)
+        registries.append(registry)
+    return BusTerminal(
+        *registries, mailbox=MailboxPolicy(capacity=capacity), concurrency=concurrency
+    )
+
+
+def reference(
+    *groups: list[Callable[..., Any]], capacity: int = 1024, concurrency: int = 100
+) -> ReferenceTerminal:
+    """Return the oracle for the same arguments."""
+    targets = [each for group in groups for each in group]
+    return ReferenceTerminal(*targets, capacity=capacity, concurrency=concurrency)
+
+
+@pytest.fixture(scope="session", params=[compiled, reference], ids=["compiled", "reference"])
+def make_terminal(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Return what makes a terminal, of either implementation."""
+    return request.param
+
+
+@pytest.fixture(scope="session", params=["asyncio", "uvloop"])
+def run_async(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]], None]:
+    """Return what runs a coroutine on a loop of its own, and fails on what the loop swallows."""
+    factory = None
+    if request.param == "uvloop":
+        factory = pytest.importorskip("uvloop", reason="no uvloop here").new_event_loop
+
+    def run(main: Coroutine[Any, Any, None]) -> None:
+        swallowed: list[dict[str, Any]] = []
+
+        async def guard() -> None:
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda _, details: swallowed.append(details))
+            async with asyncio.timeout(HANG_SECONDS):
+                await main
+
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(guard())
+        assert swallowed == []
+
+    return run

@@ -1,0 +1,352 @@
+"""The oracle: what the compiled core promises, in obvious Python.
+
+Contract tests run over both. A message is a task of its own, matching is plain `isinstance`, and
+nothing is ever forgotten: slow, and with little in it that could be wrong.
+"""
+
+import asyncio
+import contextvars
+import inspect
+from collections import Counter, deque
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from types import SimpleNamespace
+from typing import get_origin, get_type_hints
+
+from runtime import DeadLetter, EventBus, MessageContext, ShutdownReport
+from runtime.errors import (
+    DeadlockError,
+    DeliveryFailed,
+    MailboxFull,
+    NoActorKey,
+    ScopeClosed,
+    TerminalClosed,
+)
+
+NAME = "reference"
+Phase = Enum("Phase", "OPEN CLOSING CLOSED")
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """How many messages were accepted, and where they are: each in exactly one class."""
+
+    emitted: int = 0
+    handled: int = 0
+    failed: int = 0
+    dropped: int = 0
+    expired: int = 0
+    rejected_at_close: int = 0
+    pending: int = 0
+
+    def __post_init__(self):
+        ended = self.handled + self.failed + self.dropped + self.expired + self.rejected_at_close
+        if self.emitted != ended + self.pending:
+            msg = f"a message is lost or counted twice: {self}"
+            raise AssertionError(msg)
+
+
+class Handler:
+    """A function, or a method of an actor class, that hears what its first parameter says."""
+
+    def __init__(self, function, actor=None):
+        self.function, self.actor = function, actor
+        names = list(inspect.signature(function).parameters)[0 if actor is None else 1 :]
+        hints = get_type_hints(function)
+        self.hears = hints[names[0]]
+        self.wants_bus = [EventBus in (hints[n], get_origin(hints[n])) for n in names[1:]]
+        self.name = f"{function.__module__}.{function.__qualname__}"
+        self.location = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
+
+    @classmethod
+    def read(cls, target):
+        """Return the handlers of a function, or of a class, which is an actor."""
+        if not isinstance(target, type):
+            return [cls(target)]
+        methods = [each for each in vars(target).values() if inspect.isfunction(each)]
+        return [cls(each, target) for each in methods if not each.__name__.startswith("_")]
+
+
+@dataclass(eq=False)
+class Mailbox:
+    """Messages that have not been started, and how many are being handled."""
+
+    name: object = None
+    limit: int = 1
+    queue: deque = field(default_factory=deque)
+    active: int = 0
+    actors: dict = field(default_factory=dict)
+    # Whoever offers stands in line; the first one waits for room.
+    line: asyncio.Lock = field(default_factory=asyncio.Lock)
+    room: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class ReferenceDelivery:
+    """One message on its way to its end. A control message is outside capacity and ledger."""
+
+    def __init__(self, event, context, handlers, *, control=False):
+        self.event, self.context, self.handlers, self.control = event, context, handlers, control
+        self.variables = contextvars.copy_context()
+        self.end = asyncio.get_running_loop().create_future()
+        self.dead_letters = []
+        self.task = None
+        self.begun = False
+
+    def done(self):
+        return self.end.done()
+
+    def add_done_callback(self, callback):
+        self.end.add_done_callback(lambda _: callback(self))
+
+    async def wait(self):
+        await asyncio.shield(self.end)
+        if self.dead_letters:
+            raise DeliveryFailed(self.dead_letters) from self.dead_letters[0].error
+
+
+@dataclass(eq=False)
+class ReferenceBus:
+    """The verbs inside one scope; the root bus opens a scope for each publish.
+
+    `chain` are the actors (None: a plain handler) that run on the mailbox's turn, each inside the
+    one before.
+    """
+
+    terminal: "ReferenceTerminal"
+    box: Mailbox
+    chain: tuple = ()
+    closed: bool = False
+
+    async def publish(self, event, context=None):
+        self.admit(event)
+        is_root = self is self.terminal.bus
+        bus = ReferenceBus(self.terminal, self.box) if is_root else self
+        context = context or MessageContext()
+        try:
+            for handler in self.terminal.handlers_of(event):
+                await self.terminal.publish_to(handler, event, context, bus)
+        finally:
+            bus.closed = bus.closed or is_root
+
+    def emit(self, event, context=None, *, key=None, callback=None):
+        self.admit(event)
+        box = self.terminal.route(event, key, self.box)
+        if self.terminal.is_full(box):
+            raise MailboxFull.of(event, self.terminal.capacity, box.name)
+        handlers = self.terminal.handlers_of(event)
+        message = ReferenceDelivery(event, context or MessageContext(), handlers)
+        if callback is not None:
+            message.add_done_callback(callback)
+        self.terminal.accept(box, message)
+        return message
+
+    async def offer(self, event, context=None, *, key=None, callback=None):
+        box = self.terminal.route(event, key, self.box)
+        async with box.line:
+            self.admit(event)
+            while self.terminal.is_full(box):
+                box.room.clear()
+                await box.room.wait()
+                self.admit(event)
+            return self.emit(event, context, key=key, callback=callback)
+
+    def admit(self, event):
+        """Raise what speaks against taking an event."""
+        phase, inside = self.terminal.phase, self.chain or self.terminal.is_handling()
+        if phase is Phase.CLOSED or (phase is Phase.CLOSING and not inside):
+            raise TerminalClosed.of(NAME, event)
+        if self.closed:
+            raise ScopeClosed.of(self.box.name, event)
+
+
+class ReferenceTerminal:
+    """The same promises as `BusTerminal`, for functions and (actor) classes."""
+
+    def __init__(self, *targets, capacity=1024, concurrency=100):
+        self.handlers = [handler for target in targets for handler in Handler.read(target)]
+        self.capacity = capacity
+        self.pool = Mailbox(limit=concurrency)
+        self.boxes = {}
+        self.bus = ReferenceBus(self, self.pool)
+        self.phase = Phase.OPEN
+        self.emitted = 0
+        self.ended = Counter()
+        self.unfinished = set()
+        self.undelivered = []
+        self.shutdown = None
+
+    @asynccontextmanager
+    async def scope(self, name=None):
+        # A scope without a name has a mailbox that no key can be equal to.
+        box = self.mailbox(name) if name is not None else self.boxes.setdefault(object(), Mailbox())
+        bus = ReferenceBus(self, box)
+        try:
+            yield SimpleNamespace(bus=bus, name=name)
+        finally:
+            bus.closed = True
+
+    def stats(self):
+        pending = sum(not message.control for message in self.unfinished)
+        return Ledger(self.emitted, pending=pending, **self.ended)
+
+    # Where a message goes
+
+    def handlers_of(self, event):
+        return [handler for handler in self.handlers if isinstance(event, handler.hears)]
+
+    def mailbox(self, name):
+        return self.boxes.setdefault(name, Mailbox(name))
+
+    def route(self, event, key, box):
+        """Choose a mailbox: that of the key, then of `__key__`, then the one at hand."""
+        owner = next((each for each in type(event).__mro__ if "__key__" in vars(each)), None)
+        if key is not None:
+            return self.mailbox(key)
+        if owner is not None:
+            return self.mailbox((owner, getattr(event, owner.__key__)))
+        actors = [handler for handler in self.handlers_of(event) if handler.actor is not None]
+        if actors and box.name is None:
+            raise NoActorKey.of(actors[0], event)
+        return box
+
+    def is_full(self, box):
+        return sum(not message.control for message in box.queue) >= self.capacity
+
+    # How it is handled
+
+    def accept(self, box, message):
+        box.queue.append(message)
+        self.unfinished.add(message)
+        self.emitted += not message.control
+        asyncio.get_running_loop().call_soon(self.start, box)
+
+    def start(self, box):
+        """Start what the mailbox may start."""
+        while box.queue and box.active < box.limit:
+            message = box.queue.popleft()
+            box.active += 1
+            box.room.set()
+            message.task = asyncio.get_running_loop().create_task(
+                self.handle(box, message), context=message.variables
+            )
+
+    async def handle(self, box, message):
+        """Run a message's handlers, each isolated from the others, and count its end."""
+        if self.phase is Phase.CLOSED:
+            error = TerminalClosed.of(NAME, message.event)
+            message.dead_letters.append(DeadLetter(message.event, None, "closed", error))
+            self.undelivered += [] if message.control else [message.event]
+            outcome = "rejected_at_close"
+        else:
+            message.begun = True
+            for handler in message.handlers:
+                await self.attempt(handler, box, message)
+            outcome = "failed" if message.dead_letters else "handled"
+        box.active -= 1
+        self.finish(message, outcome)
+        self.start(box)
+
+    async def attempt(self, handler, box, message):
+        """Run one handler in a scope of its own, unless the close has cut its message off."""
+        bus = ReferenceBus(self, box, (handler.actor,))
+        try:
+            if self.phase is Phase.CLOSED:
+                raise TerminalClosed.of(NAME, message.event)
+            await self.invoke(handler, message.event, message.context, bus)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 -- it is recorded
+            cut_off = isinstance(error, (asyncio.CancelledError, TerminalClosed))
+            reason = "closed" if cut_off and self.phase is Phase.CLOSED else "failed"
+            message.dead_letters.append(DeadLetter(message.event, handler.name, reason, error))
+        finally:
+            bus.closed = True
+
+    async def invoke(self, handler, event, context, bus):
+        """Call a handler with its context and bus, and on its actor."""
+        arguments = [event, *(bus if wants_bus else context for wants_bus in handler.wants_bus)]
+        if handler.actor is not None:
+            if handler.actor not in bus.box.actors:
+                bus.box.actors[handler.actor] = handler.actor()
+            arguments.insert(0, bus.box.actors[handler.actor])
+        result = handler.function(*arguments)
+        if inspect.isawaitable(result):
+            await result
+
+    async def publish_to(self, handler, event, context, bus):
+        """Run a handler inline; an actor's only on its own turn, else through its mailbox."""
+        if handler.actor is None:
+            await self.invoke(handler, event, context, bus)
+            return
+        box = self.route(event, None, bus.box)
+        if not bus.chain or box is not bus.box:
+            message = ReferenceDelivery(event, context, [handler], control=True)
+            await self.through_mailbox(box, message)
+        elif handler.actor in bus.chain:
+            raise DeadlockError.itself(handler, box.name)
+        else:
+            inner = ReferenceBus(self, box, (*bus.chain, handler.actor))
+            try:
+                await self.invoke(handler, event, context, inner)
+            finally:
+                inner.closed = True
+
+    async def through_mailbox(self, box, message):
+        """Wait for a control message; with nobody waiting, it is not started any more."""
+        self.accept(box, message)
+        try:
+            await asyncio.shield(message.end)
+        except asyncio.CancelledError:
+            if message in box.queue:
+                box.queue.remove(message)
+                self.finish(message, "withdrawn")
+            raise
+        if message.dead_letters:
+            raise message.dead_letters[0].error
+
+    def finish(self, message, outcome):
+        if not message.control:
+            self.ended[outcome] += 1
+        self.unfinished.remove(message)
+        message.end.set_result(None)
+
+    # Its life
+
+    def is_handling(self):
+        """Say whether the current task runs the handlers of a message."""
+        begun = [message.task for message in self.unfinished if message.begun]
+        return asyncio.current_task() in begun
+
+    async def drain(self, timeout=None):
+        """Wait until nothing is queued or running."""
+        if self.is_handling():
+            msg = "drain() inside a handler would wait for that handler"
+            raise DeadlockError(msg)
+        async with asyncio.timeout(timeout):
+            while self.unfinished:
+                await asyncio.wait([message.end for message in self.unfinished])
+
+    async def close(self, timeout=30.0):
+        """Refuse what comes, finish what is there, and after `timeout` cut it off."""
+        if self.shutdown is None:
+            self.shutdown = asyncio.create_task(self.shut_down(timeout))
+        return await asyncio.shield(self.shutdown)
+
+    async def shut_down(self, timeout):
+        self.phase = Phase.CLOSING
+        for box in (self.pool, *self.boxes.values()):
+            box.room.set()
+        with suppress(TimeoutError):
+            await self.drain(timeout)
+        self.phase = Phase.CLOSED
+        for message in self.unfinished:
+            if message.begun:
+                message.task.cancel()
+        await self.drain()
+        counts = self.ended["handled"], self.ended["failed"]
+        return ShutdownReport(*counts, undelivered=tuple(self.undelivered), stuck=(), seconds=0.0)
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *exc):
+        await self.close()

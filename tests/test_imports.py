@@ -1,0 +1,110 @@
+"""Imports go down: each module may import only those above it in this list."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Leaves first. A module may import what stands before it.
+ORDER = [
+    "errors",
+    "policies",
+    "loops",
+    "_capi",
+    "_wiring",
+    "_dispatch",
+    "_mailbox",
+    "_bus",
+    "messages",
+    "scope",
+    "signature",
+    "lifetimes",
+    "registry",
+    "plan",
+    "sinks.base",
+    "sinks.sqlite",
+    "sinks",
+    "workers",
+    "bus",
+    "terminal",
+    "",
+]
+
+FROM_CYTHON = re.compile(r"^\s*from (runtime[.\w]*) c?import", re.MULTILINE)
+
+
+def name_of(path: Path, top: Path) -> str:
+    parts = path.relative_to(top).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def python_imports(path: Path) -> set[str]:
+    """Return what a module imports when it runs; annotations may look up."""
+    found: set[str] = set()
+    tree = ast.parse(path.read_text())
+    skipped = {
+        id(node)
+        for test in ast.walk(tree)
+        if isinstance(test, ast.If) and ast.unparse(test.test) == "TYPE_CHECKING"
+        for node in ast.walk(test)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+    return found
+
+
+def sources() -> dict[str, set[str]]:
+    found = {
+        name_of(path, ROOT / "runtime"): python_imports(path)
+        for path in (ROOT / "runtime").rglob("*.py")
+    }
+    for path in (ROOT / "src_ext" / "runtime").iterdir():
+        found.setdefault(path.stem, set()).update(FROM_CYTHON.findall(path.read_text()))
+    return found
+
+
+SOURCES = sources()
+
+
+def test_every_module_has_its_place() -> None:
+    """The list is complete, so that no new module escapes the rule."""
+    assert sorted(SOURCES) == sorted(ORDER)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_imports_go_down(name: str) -> None:
+    """A module imports only what is below it."""
+    allowed = ORDER[: ORDER.index(name)]
+    ours = {each for each in SOURCES[name] if each.split(".")[0] == "runtime"}
+    assert {each.removeprefix("runtime").removeprefix(".") for each in ours - {"runtime." + name}} <= {
+        *allowed
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in ORDER if name != "_capi"])
+def test_module_imports_alone(name: str) -> None:
+    """Any module can be the first one imported, without a warning."""
+    module = f"runtime.{name}".rstrip(".")
+    done = subprocess.run(
+        [sys.executable, "-I", "-W", "error", "-c", f"import {module}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_sqlite_is_imported_only_by_its_sink() -> None:
+    """A service that sinks nowhere does not pay for SQLite."""
+    code = "import runtime, sys; sys.exit('sqlite3' in sys.modules)"
+    assert subprocess.run([sys.executable, "-I", "-c", code], check=False).returncode == 0
