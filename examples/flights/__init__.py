@@ -1,0 +1,1 @@
+"""Replay a year of flights through the bus: ``python -m examples.flights``."""
