@@ -115,10 +115,15 @@ class Host:
         bus._admit(events)  # noqa: SLF001
         if self._sink is None:
             raise SinkUnset.of(self.name)
-        records = [
-            event if isinstance(event, Record) else Record.of(event, bus._context(context))  # noqa: SLF001
-            for event in events
-        ]
+        # One context has one id, for one event; several events share its headers only.
+        headers = None if context is None or len(events) == 1 else context.headers
+        records: list[Record] = []
+        for event in events:
+            if isinstance(event, Record):
+                records.append(event)
+            else:
+                given = context if headers is None else MessageContext(headers=headers)
+                records.append(Record.of(event, bus._context(given)))  # noqa: SLF001
         await self.open_sink()
         await self._sink.sink(records)
         self.sunk += len(records)

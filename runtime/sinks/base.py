@@ -29,15 +29,17 @@ class Record(msgspec.Struct, frozen=True):
         context = MessageContext() if context is None else context
         kind = type(event)
         field: str | None = getattr(kind, "__key__", None)
-        headers = dict(context.headers)
-        if context.causation_id is not None:
-            headers["causation_id"] = context.causation_id
-            headers["correlation_id"] = context.correlation_id
+        key: object = None if field is None else getattr(event, field)
+        cause = context.causation_id
+        headers = context.headers
+        if cause is not None:
+            ids = {"causation_id": cause, "correlation_id": context.correlation_id}
+            headers = {**headers, **ids}
         return cls(
             context.id,
             kind.__name__,
             context.time,
-            None if field is None else str(getattr(event, field)),
+            None if key is None else str(key),
             headers,
             event,
         )

@@ -46,7 +46,7 @@ def as_row(record: Record) -> Row:
         record.type,
         record.time.isoformat(),
         record.key,
-        msgspec.json.encode(record.headers).decode() if record.headers else "{}",
+        msgspec.json.encode(dict(record.headers)).decode() if record.headers else "{}",
         msgspec.json.encode(record.event).decode(),
     )
 

@@ -20,12 +20,11 @@ from runtime._mailbox cimport (
 from runtime._wiring cimport Provider, Storage, new_storage
 
 import os
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from types import GenericAlias, MappingProxyType
 
 from runtime.errors import MailboxFull, ScopeClosed, TerminalClosed
 
-cdef object EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 cdef object NO_HEADERS = MappingProxyType({})
 
 # The random bits of message ids: splitmix64 (Steele, Lea and Flood, OOPSLA 2014), seeded by the
@@ -110,7 +109,7 @@ cdef class MessageContext:
     @property
     def time(self):
         """When the message was taken: UTC, to the microsecond."""
-        return EPOCH + timedelta(microseconds=self.stamp // 1000)
+        return datetime.fromtimestamp(self.stamp // 1000 / 1e6, timezone.utc)
 
     @property
     def headers(self):
@@ -280,7 +279,9 @@ cdef class EventBus:
         if key is not None:
             return self.core.mailbox(key)
         if plan.key_field is not None:
-            return self.core.mailbox((plan.key_owner, getattr(event, plan.key_field)))
+            value = getattr(event, plan.key_field)
+            if value is not None:
+                return self.core.mailbox((plan.key_owner, value))
         box = self.box
         if box is None:
             box = self.core.pool

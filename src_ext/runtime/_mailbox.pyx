@@ -237,6 +237,10 @@ cdef class Core:
             box = self.boxes[name] = new_mailbox(name, 1)
         return <Mailbox>box
 
+    def mailbox_names(self):
+        """Return the names of the mailboxes that exist."""
+        return tuple(self.boxes)
+
     def anonymous_mailbox(self):
         """Return a new mailbox that no key reaches."""
         return new_mailbox(None, 1)
@@ -486,7 +490,9 @@ cdef class Core:
         cdef Plan plan = self.table.find(event)
         cdef Mailbox box
         if plan.key_field is not None:
-            return self.mailbox((plan.key_owner, getattr(event, plan.key_field)))
+            value = getattr(event, plan.key_field)
+            if value is not None:
+                return self.mailbox((plan.key_owner, value))
         box = storage.box
         if box is None or box.name is None:
             raise self.host.no_actor_key(handler.spec, event)

@@ -129,4 +129,3 @@ async def test_a_kept_delivery_does_not_keep_the_message() -> None:
         gc.collect()
         assert gone() is None
         assert repr(delivery).startswith("<Delivery handled at ")
-

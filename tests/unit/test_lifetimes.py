@@ -304,8 +304,7 @@ MISSING: list[tuple[Any, str]] = [
     (brood, f"{HERE}brood → Hen → Egg → Hen: it needs itself to be built"),
     (
         act,
-        f"{HERE}act.thing: Abstract: nothing provides Abstract; "
-        "register a factory that returns it",
+        f"{HERE}act.thing: Abstract: nothing provides Abstract; register a factory that returns it",
     ),
     (
         measure,

@@ -42,7 +42,9 @@ def test_key_must_be_a_field_name() -> None:
     class Wrong:
         __key__ = 7
 
-    with pytest.raises(HandlerSignatureError, match=r"Wrong: `__key__` must be the name of a field"):
+    with pytest.raises(
+        HandlerSignatureError, match=r"Wrong: `__key__` must be the name of a field"
+    ):
         key_of(Wrong)
 
 

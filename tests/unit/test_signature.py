@@ -35,7 +35,9 @@ class Stranger:
     pass
 
 
-async def on_created(event: Created, ctx: MessageContext, mailer: Mailer, *, loud: bool = True) -> None:
+async def on_created(
+    event: Created, ctx: MessageContext, mailer: Mailer, *, loud: bool = True
+) -> None:
     pass
 
 
