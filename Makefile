@@ -18,7 +18,7 @@ WHEEL_INPUT := $(BUILD_INPUT) MANIFEST.in README.md LICENSE $(shell find runtime
 PIP := -m pip --disable-pip-version-check --quiet
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test bench lint types check-installed format clean
+.PHONY: help run test bench lint types check-installed check-benchmarks format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -26,10 +26,12 @@ help: ## list the targets
 run: $(VENV)/.core $(VENV)/.example ## replay a year of flights through the bus
 	@$(BIN)/python -m examples.flights $(ARGS)
 
-test: lint types check-installed ## the whole gate: lint, types, and the tests on an installed wheel
+test: lint types check-installed check-benchmarks ## the whole gate: lint, types, and the tests on an installed wheel
 
 bench: $(VENV)/.core $(VENV)/.dev ## measure against hand-written floors and print the ratios
 	@mkdir -p build/bench
+	$(BIN)/python -m pytest benchmarks --quiet --benchmark-sort=name \
+	    --benchmark-columns=median,iqr,ops,rounds --benchmark-json=build/bench/cases.json
 	$(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(VENV)/.dev ## formatting and lint of Python and Cython sources
@@ -49,6 +51,9 @@ check-installed: $(INSTALLED)/.wheel
 	    --allowlist ../../tests/typing/stubtest_allowlist.txt --ignore-unused-allowlist
 	cd build/elsewhere && ../installed/bin/python -m pytest -c ../../pyproject.toml --rootdir ../.. \
 	    -p no:cacheprovider ../../tests $(ARGS)
+
+check-benchmarks: $(VENV)/.core $(VENV)/.dev
+	$(BIN)/python -m pytest benchmarks --quiet --benchmark-disable -p no:cacheprovider
 
 format: $(VENV)/.dev ## rewrite the Python sources in the house format
 	$(BIN)/ruff format .

@@ -5,7 +5,6 @@ each round measures every case of a group once, in turn, and a ratio is the medi
 of the ratios inside a round.
 """
 
-import asyncio
 import gc
 import statistics
 import time
@@ -75,10 +74,3 @@ def compare(
                     middle,
                     (high - low) / 2,
                 )
-
-
-def run_in_loop(loop: asyncio.AbstractEventLoop, case: Case) -> Iterator[object]:
-    """Prepare a case on a loop, yield its run, and clean up after it."""
-    manager = case.prepare()
-    yield loop.run_until_complete(manager.__aenter__())
-    loop.run_until_complete(manager.__aexit__(None, None, None))

@@ -59,5 +59,5 @@ def test_public_thing_has_a_docstring(name: str) -> None:
 @pytest.mark.parametrize("name", ["Delivery", "EventBus"])
 def test_internal_construction_is_refused(name: str) -> None:
     """What only the runtime makes says so when it is constructed by hand."""
-    with pytest.raises(TypeError, match="terminal|emit"):
+    with pytest.raises(TypeError, match=r"terminal|emit"):
         getattr(runtime, name)()

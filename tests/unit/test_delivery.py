@@ -65,7 +65,8 @@ async def test_a_failure_names_everything(caplog: pytest.LogCaptureFixture) -> N
         raise ValueError(msg)
 
     def worse(event: Ping) -> None:
-        raise KeyError("sku")
+        msg = "sku"
+        raise KeyError(msg)
 
     async with terminal_with(bad, worse) as terminal:
         with pytest.raises(DeliveryFailed) as caught:

@@ -298,8 +298,10 @@ HERE = f"{__name__}."
 MISSING: list[tuple[Any, str]] = [
     (
         greet,
-        f"{HERE}greet → Mailer → SmtpConfig.host: str: "
-        "nothing provides str; register a factory that returns it",
+        (
+            f"{HERE}greet → Mailer → SmtpConfig.host: str: "
+            "nothing provides str; register a factory that returns it"
+        ),
     ),
     (brood, f"{HERE}brood → Hen → Egg → Hen: it needs itself to be built"),
     (

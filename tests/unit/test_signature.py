@@ -110,19 +110,25 @@ WRONG: list[tuple[Callable[..., object], str]] = [
     (no_parameters, "its first parameter must take the event, as in `event: Event`"),
     (
         unannotated,
-        "parameter `event` needs an annotation: it says which events the handler hears, "
-        "as in `event: Event`",
+        (
+            "parameter `event` needs an annotation: it says which events the handler hears, "
+            "as in `event: Event`"
+        ),
     ),
     (keyword_only, "its first parameter must take the event, as in `event: Event`"),
     (
         stranger,
-        "parameter `event` is annotated Stranger, which is not a subclass of Event, "
-        "the base of this registry",
+        (
+            "parameter `event` is annotated Stranger, which is not a subclass of Event, "
+            "the base of this registry"
+        ),
     ),
     (
         half_stranger,
-        "parameter `event` is annotated Stranger, which is not a subclass of Event, "
-        "the base of this registry",
+        (
+            "parameter `event` is annotated Stranger, which is not a subclass of Event, "
+            "the base of this registry"
+        ),
     ),
     (
         starred,
@@ -134,8 +140,10 @@ WRONG: list[tuple[Callable[..., object], str]] = [
     ),
     (
         unknown_name,
-        "an annotation does not evaluate: name 'Creatde' is not defined; names in annotations "
-        "must be importable where the function is defined, not only under TYPE_CHECKING",
+        (
+            "an annotation does not evaluate: name 'Creatde' is not defined; names in annotations "
+            "must be importable where the function is defined, not only under TYPE_CHECKING"
+        ),
     ),
     (generator, "a handler cannot be a generator; emit the results as events instead"),
 ]

@@ -218,7 +218,7 @@ async def test_close_names_a_handler_that_does_not_end() -> None:
 
 
 async def test_closing_a_hundred_times_is_closing_once() -> None:
-    """Every caller gets the same report, also one that was cancelled meanwhile would not stop it."""
+    """Every caller gets the same report; one that gives up does not stop the close."""
 
     async def handler(event: Ping) -> None:
         await asyncio.sleep(0)
