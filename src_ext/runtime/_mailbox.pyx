@@ -284,8 +284,8 @@ cdef class Core:
     # Room
 
     def post_if_room(self, Mailbox box not None, Delivery message not None):
-        """Accept a message unless the mailbox is full; say which."""
-        if box.count + box.reserved >= self.capacity:
+        """Accept a message unless the mailbox is full or somebody is before it; say which."""
+        if box.reserved > 0 or box.blocked or box.count >= self.capacity:
             return False
         self.post(box, message)
         return True
@@ -314,6 +314,8 @@ cdef class Core:
         if self.phase == CLOSED:
             raise TerminalClosed.of(self.host.name, message.event)
         self.post(box, message)
+        if box.blocked:
+            self.grant(box)
 
     cdef int grant(self, Mailbox box) except -1:
         """Reserve what room there is for the first in line."""
@@ -470,12 +472,14 @@ cdef class Core:
     def publish_to_actor(self, Handler handler, object event, object context, Storage storage):
         """Return the coroutine that lets an actor handle a published event."""
         cdef Mailbox box = self.actor_mailbox(handler, event, storage)
-        cdef Handler running = storage.owner
+        cdef Storage link = storage
         cdef Publication run
-        if running is None or storage.box is not box:
+        if storage.owner is None or storage.box is not box:
             return self.host.wait_for_actor(box, handler, event, context)
-        if running.actor is handler.actor:
-            raise DeadlockError.itself(handler.spec, box.name)
+        while link is not None:
+            if (<Handler>link.owner).actor is handler.actor:
+                raise DeadlockError.itself(handler.spec, box.name)
+            link = link.parent
         # Its own turn: nobody else can be inside the actor.
         run = Publication.__new__(Publication)
         run.plan = handler.solo()
@@ -775,8 +779,10 @@ cdef class Worker:
             return 0
         closed = TerminalClosed.of(self.core.host.name, message.event)
         if message.index > 0:
-            self.handler = <Handler>message.plan.handlers[message.index]
-            self.end_attempt(closed)
+            while message.index < message.plan.count:
+                self.handler = <Handler>message.plan.handlers[message.index]
+                message.index += 1
+                self.end_attempt(closed)
             return 0
         message.state = REJECTED
         if message.control:

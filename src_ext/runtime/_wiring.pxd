@@ -10,6 +10,7 @@ cdef class Storage:
     cdef object core
     cdef object box
     cdef object owner
+    cdef Storage parent
     cdef dict cache
     cdef bint closed
     cdef bint detached

@@ -33,8 +33,9 @@ cdef class Storage:
     """What one scope has built, and where emits from inside it go.
 
     `box` is the mailbox of the scope (None: the root pool). `owner` is the handler that runs in
-    it on that mailbox's turn (None: nobody's turn). A `detached` storage belongs to an actor's
-    own dependencies: it is no scope that a publish could share.
+    it on that mailbox's turn (None: nobody's turn), `parent` the storage that this one branches
+    from. A `detached` storage belongs to an actor's own dependencies: it is no scope that a
+    publish could share.
     """
 
     cdef Storage branch(self, object owner):
@@ -43,6 +44,7 @@ cdef class Storage:
         if self.cache is None:
             self.cache = {}
         twin.cache = self.cache
+        twin.parent = self
         return twin
 
 
