@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from runtime._bus import EventBus, MessageContext, Scope
 from runtime._dispatch import Handler
-from runtime._mailbox import Core, Delivery, Mailbox, Worker
+from runtime._mailbox import Core, Delivery, Mailbox
 from runtime.errors import DeadlockError, NoActorKey, SinkUnset, TerminalClosed
 from runtime.messages import DeadLetter
 from runtime.signature import HandlerSpec
@@ -51,9 +51,9 @@ class Host:
 
     # Workers and failures
 
-    def start_worker(self, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
-        """Give a worker a task on the terminal's loop."""
-        self.workers.start(worker, loop)
+    def start_worker(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start one more worker on the terminal's loop."""
+        self.workers.start(self.core, loop)
 
     def record_failure(
         self, message: object, context: MessageContext, handler: HandlerSpec, error: BaseException

@@ -189,7 +189,7 @@ class BusTerminal(Generic[E]):
         await self._quiet_within(UNWIND_SECONDS)
         stuck = workers.running()
         for task in stuck:
-            self._core.unblock(task.worker)
+            task.worker.unblock()
         names = tuple(str(task.worker.handler_name) for task in stuck)
         idle = workers.tasks.difference(stuck)
         while idle:

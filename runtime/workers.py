@@ -6,7 +6,8 @@ import asyncio
 from contextvars import Context
 from typing import cast
 
-from runtime._mailbox import Worker
+from runtime._mailbox import Core
+from runtime._worker import Worker
 
 __all__ = ("WorkerTask", "Workers", "in_worker")
 
@@ -39,9 +40,9 @@ class Workers:
     def __init__(self) -> None:
         self.tasks: set[WorkerTask] = set()
 
-    def start(self, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
-        """Give a worker a task."""
-        task = WorkerTask(worker, loop)
+    def start(self, core: Core, loop: asyncio.AbstractEventLoop) -> None:
+        """Start one more worker."""
+        task = WorkerTask(Worker(core), loop)
         self.tasks.add(task)
         task.add_done_callback(self._ended)
 

@@ -19,6 +19,7 @@ ORDER = [
     "_wiring",
     "_dispatch",
     "_mailbox",
+    "_worker",
     "_bus",
     "messages",
     "scope",

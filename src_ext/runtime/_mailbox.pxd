@@ -1,8 +1,5 @@
-"""Fields of messages, mailboxes and workers; see the .pyx for what they mean."""
+"""Fields of messages and mailboxes; see the .pyx for what they mean."""
 
-from cpython.object cimport PyObject
-
-from runtime._capi cimport PySendResult
 from runtime._dispatch cimport Handler, Plan, Table
 from runtime._wiring cimport Call, Provider, Storage
 
@@ -72,7 +69,7 @@ cdef class Core:
     cdef object quiet
     cdef Mailbox ready_head
     cdef Mailbox ready_tail
-    cdef Worker parked
+    cdef object parked
     cdef int searching
     cdef readonly int capacity
     cdef Phase phase
@@ -101,37 +98,6 @@ cdef class Core:
 
 cdef class ActorProvider(Provider):
     cdef Call call
-
-
-cdef class Worker:
-    cdef Core core
-    cdef Mailbox box
-    cdef Delivery message
-    cdef Handler handler
-    cdef Storage storage
-    cdef object coroutine
-    cdef object fatal
-    cdef object wakeup
-    cdef public object task
-    cdef public bint cancelled
-    cdef bint finished
-    cdef bint is_parked
-
-    cdef object step(self, object error)
-    cdef object work(self)
-    cdef object idle(self)
-    cdef object run_message(self)
-    cdef object start(self, Handler handler)
-    cdef PySendResult start_other(self, PyObject* result, PyObject** yielded) noexcept
-    cdef object advance(self, object error)
-    cdef object left_off(self, PySendResult status, PyObject* yielded)
-    cdef int end_attempt(self, object error) except -1
-    cdef int complete(self) except -1
-    cdef int reject(self) except -1
-    cdef int leave_box(self) except -1
-    cdef int hand_over(self) except -1
-    cdef int retire(self) except -1
-    cdef bint must_retire(self) except -1
 
 
 cdef object as_callback(object callback)

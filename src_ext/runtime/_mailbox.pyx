@@ -1,53 +1,20 @@
-"""Messages, mailboxes, the run queue, and the workers that empty it.
+"""Messages, mailboxes, and the run queue that workers empty.
 
-A mailbox is idle, in the run queue, or being worked on; it has no task of its own. A worker is
-one task that takes ready mailboxes in turn and drives their handlers itself, so a message costs
-neither a task nor a future. When a handler suspends, its worker waits with it and another worker
-takes over the run queue. `Core.searching` counts the workers that are awake and will look at the
-queue again; whoever makes a mailbox ready wakes one only if there is none.
+A mailbox is idle, in the run queue, or being worked on; it has no task of its own.
+`Core.searching` counts the workers that are awake and will look at the queue again; whoever makes
+a mailbox ready wakes one only if there is none. `Core.parked` is the future that the one idle
+worker awaits.
 """
 
 cimport cython
-from cpython.exc cimport PyErr_SetObject
-from cpython.object cimport PyObject
-
-from runtime._capi cimport (
-    PYGEN_ERROR,
-    PYGEN_NEXT,
-    PYGEN_RETURN,
-    Py_DecRef,
-    PyContext_CopyCurrent,
-    PyContext_Enter,
-    PyContext_Exit,
-    PyIter_Send,
-    PySendResult,
-    PyTuple_GET_ITEM,
-    is_coroutine,
-    wall_clock,
-)
-from runtime._dispatch cimport (
-    ENDED,
-    Handler,
-    Plan,
-    Publication,
-    Table,
-    as_coroutine,
-    as_exception,
-    throw_raw,
-)
-from runtime._wiring cimport Call, Provider, Storage, new_storage, take_error
+from runtime._capi cimport PyContext_CopyCurrent
+from runtime._dispatch cimport Handler, Plan, Publication, Table, as_exception
+from runtime._wiring cimport Call, Provider, Storage, new_storage
 
 from asyncio import get_running_loop
 from collections import deque
 
 from runtime.errors import DeadlockError, DeliveryFailed, TerminalClosed
-
-# A worker lets the loop run after this many messages, or after this many nanoseconds (looked at
-# every eighth message), whichever comes first.
-cdef enum:
-    BATCH = 64
-    BATCH_CHECK = 7
-    BATCH_NANOSECONDS = 1_000_000
 
 
 @cython.final
@@ -382,16 +349,13 @@ cdef class Core:
 
     cdef int wake(self) except -1:
         """Make one worker look at the run queue: the parked one, else a new one."""
-        cdef Worker worker = self.parked
+        cdef object wakeup = self.parked
         self.parked = None
         # One that was cancelled while parked will not come back.
-        if worker is not None and not worker.wakeup.done():
-            worker.is_parked = False
-            worker.wakeup.set_result(None)
+        if wakeup is not None and not wakeup.done():
+            wakeup.set_result(None)
         else:
-            worker = Worker.__new__(Worker)
-            worker.core = self
-            self.host.start_worker(worker, self.loop)
+            self.host.start_worker(self.loop)
         self.searching += 1
         return 0
 
@@ -413,12 +377,6 @@ cdef class Core:
     def begin_rejecting(self):
         """Take no message; those that are queued will be rejected, not started."""
         self.phase = CLOSED
-
-    def unblock(self, Worker worker not None):
-        """Let others at the mailbox of a handler that does not end; only to reject its messages."""
-        cdef Mailbox box = worker.box
-        box.limit += 1
-        self.release(box)
 
     @property
     def is_rejecting(self):
@@ -523,306 +481,3 @@ cdef class ActorProvider(Provider):
         instance = self.call.invoke(None, None, own)
         box.actors[self] = instance
         return instance
-
-
-@cython.final
-cdef class Worker:
-    """The coroutine of a worker's task.
-
-    `cancelled` is set by the task's own `cancel`, so that a message costs no look at the task.
-    """
-
-    def __init__(self):
-        raise TypeError("workers are started by their terminal")
-
-    def __await__(self):
-        return self
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        cdef object outcome = self.step(None)
-        if outcome is ENDED:
-            raise StopIteration
-        return outcome
-
-    def send(self, object value):
-        """Continue; a task only ever sends None."""
-        cdef object outcome = self.step(None)
-        if outcome is ENDED:
-            raise StopIteration
-        return outcome
-
-    def throw(self, object kind, object value=None, object traceback=None):
-        """Raise inside the handler that is running, or end the worker that runs none."""
-        cdef object outcome = self.step(as_exception(kind, value, traceback))
-        if outcome is ENDED:
-            raise StopIteration
-        return outcome
-
-    def close(self):
-        """End the handler that is running, if any."""
-        if self.coroutine is not None:
-            self.coroutine.close()
-
-    def has_turn_of(self, Mailbox box not None):
-        """Say whether the handler that this worker runs holds up a mailbox."""
-        return self.box is box and box.active >= box.limit
-
-    @property
-    def handler_name(self):
-        """The name of the handler that is suspended, or None."""
-        return self.handler.spec.name if self.coroutine is not None else None
-
-    cdef object step(self, object error):
-        cdef object outcome
-        if self.coroutine is not None:
-            self.core.searching += 1
-            outcome = self.advance(error)
-            if outcome is not ENDED:
-                self.hand_over()
-                return outcome
-        elif error is not None:
-            # Cancelled between messages, or while parked.
-            if self.is_parked:
-                self.is_parked = False
-                if self.core.parked is self:
-                    self.core.parked = None
-                self.core.searching += 1
-            self.retire()
-            raise error
-        return self.work()
-
-    cdef object work(self):
-        cdef Core core = self.core
-        cdef Mailbox box
-        cdef int budget = BATCH
-        cdef long long deadline = wall_clock() + BATCH_NANOSECONDS
-        cdef object outcome
-        while True:
-            if self.message is None:
-                if self.must_retire():
-                    self.retire()
-                    return ENDED
-                if budget & BATCH_CHECK == 0 and budget < BATCH:
-                    if budget == 0 or wall_clock() >= deadline:
-                        self.leave_box()
-                        return None
-                box = self.box
-                if box is None or box.head is None or box.ready:
-                    self.leave_box()
-                    box = self.box = core.pop_ready()
-                    if box is None:
-                        return self.idle()
-                self.message = box.take(core)
-                budget -= 1
-            outcome = self.run_message()
-            if outcome is not ENDED:
-                self.hand_over()
-                return outcome
-            self.complete()
-            if self.fatal is not None:
-                self.retire()
-                raise self.fatal
-
-    cdef object idle(self):
-        """Park, or end if another worker is parked."""
-        cdef Worker parked = self.core.parked
-        if parked is not None and not parked.wakeup.done():
-            self.retire()
-            return ENDED
-        self.core.searching -= 1
-        self.core.parked = self
-        self.is_parked = True
-        self.wakeup = self.core.loop.create_future()
-        return next(self.wakeup.__await__())
-
-    cdef object run_message(self):
-        """Run the handlers that are left: what one yielded, or ENDED after the last."""
-        cdef Delivery message = self.message
-        cdef Plan plan = message.plan
-        cdef Handler handler
-        cdef object outcome
-        if self.core.phase == CLOSED or message.state == WITHDRAWN:
-            if message.index < plan.count or message.index == 0:
-                self.reject()
-            return ENDED
-        message.state = RUNNING
-        while message.index < plan.count:
-            handler = <Handler>PyTuple_GET_ITEM(plan.handlers, message.index)
-            message.index += 1
-            outcome = self.start(handler)
-            if outcome is not ENDED:
-                return outcome
-        return ENDED
-
-    cdef object start(self, Handler handler):
-        """Call a handler in a fresh scope, under the emitter's context variables."""
-        cdef Delivery message = self.message
-        cdef PyObject* variables = <PyObject*>message.variables
-        cdef PyObject* yielded = NULL
-        cdef PyObject* result
-        cdef PySendResult status = PYGEN_RETURN
-        self.handler = handler
-        if handler.needs_scope:
-            self.storage = new_storage(self.core, self.box, handler)
-        PyContext_Enter(<object>variables)
-        result = handler.call.invoke_raw(message.event, message.context, self.storage)
-        if result == NULL:
-            status = PYGEN_ERROR
-        elif result == <PyObject*>None:
-            Py_DecRef(result)
-        elif is_coroutine(result):
-            status = PyIter_Send(result, <PyObject*>None, &yielded)
-            if status == PYGEN_NEXT:
-                self.coroutine = <object>result
-            Py_DecRef(result)
-        else:
-            status = self.start_other(result, &yielded)
-        PyContext_Exit(variables)
-        return self.left_off(status, yielded)
-
-    cdef PySendResult start_other(self, PyObject* result, PyObject** yielded) noexcept:
-        """Start what a handler returned that is no plain coroutine, if it can be awaited."""
-        try:
-            value = <object>result
-            Py_DecRef(result)
-            self.coroutine = as_coroutine(value)
-        except BaseException as error:
-            PyErr_SetObject(type(error), error)
-            return PYGEN_ERROR
-        if self.coroutine is None:
-            return PYGEN_RETURN
-        return PyIter_Send(<PyObject*>self.coroutine, <PyObject*>None, yielded)
-
-    cdef object advance(self, object error):
-        """Drive the suspended handler one step, under the emitter's context variables."""
-        cdef PyObject* variables = <PyObject*>self.message.variables
-        cdef PyObject* yielded = NULL
-        cdef PySendResult status
-        PyContext_Enter(<object>variables)
-        if error is None:
-            status = PyIter_Send(<PyObject*>self.coroutine, <PyObject*>None, &yielded)
-        else:
-            status = throw_raw(self.coroutine, error, &yielded)
-        PyContext_Exit(variables)
-        return self.left_off(status, yielded)
-
-    cdef object left_off(self, PySendResult status, PyObject* yielded):
-        """Return what the handler yielded, or end the attempt and return ENDED."""
-        cdef object outcome
-        if status == PYGEN_ERROR:
-            self.end_attempt(take_error())
-            return ENDED
-        if status == PYGEN_RETURN:
-            if yielded != NULL:
-                Py_DecRef(yielded)
-            if self.coroutine is not None or self.storage is not None:
-                self.end_attempt(None)
-            return ENDED
-        outcome = <object>yielded
-        Py_DecRef(yielded)
-        return outcome
-
-    cdef int end_attempt(self, object error) except -1:
-        """End the handler's scope, and record its error if it has one."""
-        cdef Delivery message = self.message
-        self.coroutine = None
-        if self.storage is not None:
-            self.storage.closed = True
-            self.storage = None
-        if error is None:
-            return 0
-        if message.failures is None:
-            message.failures = []
-        if message.control:
-            message.failures.append(error)
-        else:
-            self.core.dead_letters += 1
-            message.failures.append(
-                self.core.host.record_failure(
-                    message.event, message.context, self.handler.spec, error
-                )
-            )
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            self.fatal = error
-        return 0
-
-    cdef int complete(self) except -1:
-        """Count the message's end."""
-        cdef Delivery message = self.message
-        cdef Core core = self.core
-        cdef State state = HANDLED if message.failures is None else FAILED
-        self.message = None
-        self.box.active -= 1
-        if message.state != RUNNING:
-            state = message.state
-        if message.control:
-            core.control -= 1
-        else:
-            core.running -= 1
-            if state == HANDLED:
-                core.handled += 1
-            elif state == FAILED:
-                core.failed += 1
-            else:
-                core.rejected += 1
-        message.settle(core, state)
-        return 0
-
-    cdef int reject(self) except -1:
-        """Turn a message away, or what its last handlers missed because of the close."""
-        cdef Delivery message = self.message
-        cdef object closed
-        if message.state == WITHDRAWN:
-            return 0
-        closed = TerminalClosed.of(self.core.host.name, message.event)
-        if message.index > 0:
-            while message.index < message.plan.count:
-                self.handler = <Handler>message.plan.handlers[message.index]
-                message.index += 1
-                self.end_attempt(closed)
-            return 0
-        message.state = REJECTED
-        if message.control:
-            message.failures = [closed]
-        else:
-            self.core.undelivered.append(message.event)
-            message.failures = [self.core.host.record_rejection(message.event, closed)]
-        return 0
-
-    cdef int leave_box(self) except -1:
-        cdef Mailbox box = self.box
-        if box is not None:
-            self.box = None
-            self.core.release(box)
-        return 0
-
-    cdef int hand_over(self) except -1:
-        """Wait with the suspended handler; others go on with the run queue."""
-        cdef Core core = self.core
-        cdef Mailbox box = self.box
-        core.searching -= 1
-        if box.head is not None and not box.ready and box.active < box.limit:
-            core.push_ready(box)
-        elif core.searching == 0 and core.ready_head is not None:
-            core.wake()
-        return 0
-
-    cdef int retire(self) except -1:
-        """End this worker; others go on with the run queue."""
-        cdef Core core = self.core
-        self.finished = True
-        core.searching -= 1
-        self.leave_box()
-        if core.searching == 0 and core.ready_head is not None:
-            core.wake()
-        return 0
-
-    cdef bint must_retire(self) except -1:
-        """Say whether a handler has left this worker's task cancelled."""
-        if not self.cancelled:
-            return False
-        self.cancelled = False
-        return self.task.cancelling() > 0

@@ -1,0 +1,38 @@
+"""Fields of the worker; see the .pyx for what they mean."""
+
+from cpython.object cimport PyObject
+
+from runtime._capi cimport PySendResult
+from runtime._dispatch cimport Handler
+from runtime._mailbox cimport Core, Delivery, Mailbox
+from runtime._wiring cimport Storage
+
+
+cdef class Worker:
+    cdef Core core
+    cdef Mailbox box
+    cdef Delivery message
+    cdef Handler handler
+    cdef Storage storage
+    cdef object coroutine
+    cdef object fatal
+    cdef object wakeup
+    cdef public object task
+    cdef public bint cancelled
+    cdef bint finished
+
+    cdef object step(self, object error)
+    cdef object work(self)
+    cdef object idle(self)
+    cdef object run_message(self)
+    cdef object start(self, Handler handler)
+    cdef PySendResult start_other(self, PyObject* result, PyObject** yielded) noexcept
+    cdef object advance(self, object error)
+    cdef object left_off(self, PySendResult status, PyObject* yielded)
+    cdef int end_attempt(self, object error) except -1
+    cdef int complete(self) except -1
+    cdef int reject(self) except -1
+    cdef int leave_box(self) except -1
+    cdef int hand_over(self) except -1
+    cdef int retire(self) except -1
+    cdef bint must_retire(self) except -1
