@@ -23,7 +23,7 @@ from runtime._wiring import (
     Singleton,
 )
 from runtime.errors import BusError, LifetimeError, ProviderError
-from runtime.signature import MISSING, HandlerSpec, Parameter, describe, read_parameters, show
+from runtime.signature import MISSING, HandlerSpec, Parameter, place, read_parameters, show
 
 __all__ = ("FactoryLifetime", "FactorySpec", "WiredHandler", "Wiring", "read_factory", "use")
 
@@ -52,9 +52,8 @@ def read_factory(
     factory: Callable[..., Any], *, provides: object, lifetime: FactoryLifetime
 ) -> FactorySpec:
     """Read a factory. Raises `ProviderError` if it does not say what it provides."""
-    name, location = describe(factory)
     if lifetime not in ("singleton", "scoped"):
-        msg = f"{name} ({location}): lifetime must be 'singleton' or 'scoped', not {lifetime!r}"
+        msg = f"{place(factory)}: lifetime must be 'singleton' or 'scoped', not {lifetime!r}"
         raise ProviderError(msg)
     if not isinstance(factory, type):
         for unfit in (
@@ -63,13 +62,13 @@ def read_factory(
             inspect.isasyncgenfunction,
         ):
             if unfit(factory):
-                msg = f"{name} ({location}): a factory must be a plain function or a class"
+                msg = f"{place(factory)}: a factory must be a plain function or a class"
                 raise ProviderError(msg)
     if provides is None:
         provides = factory if isinstance(factory, type) else return_annotation(factory)
     if provides in (MISSING, None, type(None)):
         msg = (
-            f"{name} ({location}): the factory must say what it provides: "
+            f"{place(factory)}: the factory must say what it provides: "
             f"annotate its return type, or pass provides="
         )
         raise ProviderError(msg)
@@ -81,8 +80,7 @@ def return_annotation(factory: Callable[..., Any]) -> object:
     try:
         return get_type_hints(factory, include_extras=True).get("return", MISSING)
     except NameError as error:
-        name, location = describe(factory)
-        msg = f"{name} ({location}): its return annotation does not evaluate: {error}"
+        msg = f"{place(factory)}: its return annotation does not evaluate: {error}"
         raise ProviderError(msg) from error
 
 

@@ -8,7 +8,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 from runtime.errors import HandlerSignatureError
 from runtime.lifetimes import FactoryLifetime, FactorySpec, read_factory
 from runtime.messages import Event
-from runtime.signature import HandlerSpec, describe, read_class, read_handler
+from runtime.signature import HandlerSpec, place, read_class, read_handler
 
 __all__ = ("MessageRegistry",)
 
@@ -83,9 +83,8 @@ class MessageRegistry(Generic[E_co]):
         if isinstance(handler, type) and lifetime == "actor":
             return read_class(handler, self._event_base)
         if lifetime is not None or isinstance(handler, type) or not callable(handler):
-            name, location = describe(handler)
             rule = "a class is registered with lifetime='actor', a function without lifetime="
-            msg = f"{name} ({location}) cannot be registered like this: {rule}"
+            msg = f"{place(handler)} cannot be registered like this: {rule}"
             raise HandlerSignatureError(msg)
         return (read_handler(handler, self._event_base),)
 

@@ -16,7 +16,7 @@ __all__ = (
     "MISSING",
     "HandlerSpec",
     "Parameter",
-    "describe",
+    "place",
     "read_class",
     "read_handler",
     "read_parameters",
@@ -53,20 +53,27 @@ class HandlerSpec:
     """The class that the function is a method of, and that has to be built to call it."""
 
 
-def describe(target: Callable[..., object]) -> tuple[str, str]:
+def describe(target: object) -> tuple[str, str]:
     """Return the qualified name of a callable, and where it is written as ``file:line``."""
-    plain: object = inspect.unwrap(target)
-    plain = getattr(plain, "__func__", plain)
+    plain = getattr(target, "__func__", target)
+    if callable(plain):
+        plain = inspect.unwrap(plain)
     name = getattr(plain, "__qualname__", type(plain).__qualname__)
-    code = getattr(plain, "__code__", None)
-    if code is not None:
-        return f"{plain.__module__}.{name}", f"{code.co_filename}:{code.co_firstlineno}"
-    try:
-        file = inspect.getsourcefile(plain)  # type: ignore[arg-type]
-        line = inspect.getsourcelines(plain)[1]  # type: ignore[arg-type]
-    except (OSError, TypeError):
-        return f"{getattr(plain, '__module__', '?')}.{name}", "built in"
-    return f"{plain.__module__}.{name}", f"{file}:{line}"
+    name = f"{getattr(plain, '__module__', type(plain).__module__)}.{name}"
+    if isinstance(plain, FunctionType):
+        return name, f"{plain.__code__.co_filename}:{plain.__code__.co_firstlineno}"
+    if isinstance(plain, type):
+        try:
+            return name, f"{inspect.getsourcefile(plain)}:{inspect.getsourcelines(plain)[1]}"
+        except (OSError, TypeError):
+            pass
+    return name, "built in"
+
+
+def place(target: object) -> str:
+    """Say which callable an error is about, and where it is written."""
+    name, location = describe(target)
+    return f"{name} ({location})"
 
 
 def read_parameters(
@@ -80,32 +87,32 @@ def read_parameters(
     Raises `complaint` if an annotation does not evaluate or the parameters cannot be supplied
     one by one.
     """
-    name, location = describe(target)
-    initializer: object = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
+    called = type.__getattribute__(target, "__init__") if isinstance(target, type) else target
     try:
         signature = inspect.signature(target)
-        annotated = hasattr(inspect.unwrap(initializer), "__annotations__")  # type: ignore[arg-type]
-        hints = get_type_hints(initializer, include_extras=True) if annotated else {}
+        # What is written in C has a signature at best, and no annotations.
+        annotated = hasattr(called, "__annotations__")
+        hints = get_type_hints(called, include_extras=True) if annotated else {}
     except NameError as error:
         msg = (
-            f"{name} ({location}): an annotation does not evaluate: {error}; names in annotations "
+            f"{place(target)}: an annotation does not evaluate: {error}; names in annotations "
             f"must be importable where the function is defined, not only under TYPE_CHECKING"
         )
         raise complaint(msg) from error
     except (TypeError, ValueError) as error:
-        msg = f"{name} ({location}): its signature cannot be read: {error}"
+        msg = f"{place(target)}: its signature cannot be read: {error}"
         raise complaint(msg) from error
     parameters = list(signature.parameters.values())[1 if skip_self else 0 :]
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             msg = (
-                f"{name} ({location}): parameter `{parameter}` cannot be wired; "
+                f"{place(target)}: parameter `{parameter}` cannot be wired; "
                 f"name each dependency as a parameter of its own"
             )
             raise complaint(msg)
     if len(parameters) >= ARGUMENT_LIMIT:
         most = ARGUMENT_LIMIT - 1
-        msg = f"{name} ({location}): takes {len(parameters)} parameters, more than {most}"
+        msg = f"{place(target)}: takes {len(parameters)} parameters, more than {most}"
         raise complaint(msg)
     return tuple(
         Parameter(
@@ -181,9 +188,8 @@ def read_class(owner: type, event_base: type) -> tuple[HandlerSpec, ...]:
         and hears(method, event_base)
     ]
     if not methods:
-        name, location = describe(owner)
         msg = (
-            f"{name} ({location}): no public method takes an event; the first parameter after "
+            f"{place(owner)}: no public method takes an event; the first parameter after "
             f"`self` must be annotated with a subclass of {event_base.__name__}"
         )
         raise HandlerSignatureError(msg)

@@ -3,10 +3,10 @@ from datetime import datetime
 from types import GenericAlias, TracebackType
 from typing import Any, Generic, Self, TypeVar, final, overload
 
-from runtime._mailbox import Core, Delivery, Mailbox
-from runtime._wiring import Provider, Storage
 from typing_extensions import disjoint_base
 
+from runtime._mailbox import Core, Delivery, Mailbox
+from runtime._wiring import Provider, Storage
 from runtime.sinks.base import Record
 
 _E_contra = TypeVar("_E_contra", contravariant=True)

@@ -2,7 +2,6 @@ from collections.abc import Callable, Coroutine, Generator, Iterator
 from typing import Any, final
 
 from runtime._wiring import Call, Provider
-
 from runtime.signature import HandlerSpec
 
 @final

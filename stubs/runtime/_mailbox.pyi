@@ -5,7 +5,6 @@ from typing import Any, final
 from runtime._bus import MessageContext
 from runtime._dispatch import Handler, Table
 from runtime._wiring import Call, Provider, Storage
-
 from runtime.bus import Host
 from runtime.messages import DeadLetter
 

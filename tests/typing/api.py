@@ -1,0 +1,137 @@
+"""How typed code uses the runtime. Read by type checkers, never run.
+
+A line that must be an error carries a ``type: ignore`` with the code; checkers report one that is
+not needed.
+"""
+
+from typing import Annotated, assert_type
+
+from runtime import (
+    BusTerminal,
+    Delivery,
+    Event,
+    EventBus,
+    MessageContext,
+    MessageRegistry,
+    Record,
+    Scope,
+    ShutdownReport,
+    Stats,
+    run,
+    use,
+)
+from runtime.sinks import SqliteSink
+
+
+class UserEvent(Event):
+    user_id: int
+
+
+class UserCreated(UserEvent):
+    name: str
+
+
+class OrderEvent(Event):
+    order_id: int
+
+
+class Mailer:
+    def __init__(self, host: str) -> None:
+        self.host = host
+
+
+registry = MessageRegistry(event_base=UserEvent)
+assert_type(registry, MessageRegistry[UserEvent])
+assert_type(MessageRegistry(), MessageRegistry[Event])
+
+
+@registry.factory
+def make_mailer() -> Mailer:
+    return Mailer("localhost")
+
+
+assert_type(make_mailer(), Mailer)
+
+
+@registry.factory(lifetime="singleton")
+def make_number() -> int:
+    return 42
+
+
+assert_type(make_number(), int)
+
+
+@registry.register
+async def greet(
+    event: UserCreated,
+    ctx: MessageContext,
+    mailer: Annotated[Mailer, use(make_mailer, lifetime="scoped")],
+    bus: EventBus[UserEvent],
+) -> None:
+    assert_type(ctx.causation_id, str | None)
+    await bus.publish(UserCreated(event.user_id, mailer.host))
+    bus.emit(event)
+
+
+@registry.register()
+def count(event: UserEvent) -> int:
+    return event.user_id
+
+
+# A decorated handler keeps its own type.
+assert_type(count(event=UserEvent(1)), int)
+
+
+@registry.register(lifetime="actor")
+class Account:
+    def __init__(self, mailer: Mailer) -> None:
+        self.mailer = mailer
+
+    async def created(self, event: UserCreated) -> None: ...
+
+
+assert_type(Account(Mailer("here")).mailer, Mailer)
+registry.register(greet, count)
+registry.register(Account, lifetime="forever")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+registry.factory(make_mailer, lifetime="actor")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+UserCreated(1, "Ada").name = "Bob"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+UserCreated(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def narrower(bus: EventBus[UserEvent]) -> EventBus[UserCreated]:
+    return bus
+
+
+def wider(bus: EventBus[UserEvent]) -> EventBus[Event]:
+    return bus  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+
+
+async def main() -> ShutdownReport:
+    async with BusTerminal(registry, sink=SqliteSink("events.db")) as terminal:
+        assert_type(terminal, BusTerminal[UserEvent])
+        assert_type(terminal.bus, EventBus[UserEvent])
+        async with terminal.scope("user:42") as scope:
+            assert_type(scope, Scope[UserEvent])
+            assert_type(await scope.bus.publish(UserCreated(42, "Ada")), None)
+            # An ignored delivery is fine.
+            scope.bus.emit(UserCreated(42, "Ada"), key="ada")
+            assert_type(scope.bus.emit(UserEvent(1)), Delivery)
+            assert_type(await scope.bus.offer(UserEvent(1)), Delivery)
+            await scope.bus.sink(UserCreated(42, "Ada"), UserEvent(1))
+            await scope.bus.sink([UserCreated(42, "Ada")])
+            await scope.bus.sink(Record.of(UserEvent(1)))
+            # A forgotten await is found.
+            scope.bus.publish(UserEvent(1))  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
+            scope.bus.offer(UserEvent(1))  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
+            scope.bus.sink(UserEvent(1))  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
+            # Another base's events are refused by every verb.
+            await scope.bus.publish(OrderEvent(1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            scope.bus.emit(OrderEvent(1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            await scope.bus.offer(OrderEvent(1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        assert_type(terminal.stats(), Stats)
+        assert_type(terminal.stats().emitted, int)
+        return await terminal.close()
+
+
+assert_type(run(main()), ShutdownReport)
