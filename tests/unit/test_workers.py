@@ -263,7 +263,13 @@ async def test_cancelled_workers_are_replaced() -> None:
 @pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="new in CPython 3.12")
 async def test_an_eager_task_factory_runs_no_handler_inside_emit() -> None:
     """Workers are plain tasks, whatever factory the loop has."""
-    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+
+    def eager(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+        # Some versions of the loops pass this option to factories that do not know it.
+        options["eager_start"] = True
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    asyncio.get_running_loop().set_task_factory(eager)
     ran: list[int] = []
 
     async def handler(event: Ping) -> None:
