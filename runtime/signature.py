@@ -55,7 +55,7 @@ class HandlerSpec:
 
 def describe(target: object) -> tuple[str, str]:
     """Return the qualified name of a callable, and where it is written as ``file:line``."""
-    plain = getattr(target, "__func__", target)
+    plain: Any = getattr(target, "__func__", target)
     if callable(plain):
         plain = inspect.unwrap(plain)
     name = getattr(plain, "__qualname__", type(plain).__qualname__)

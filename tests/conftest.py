@@ -1,7 +1,8 @@
 """What tests share: both implementations behind one call, both loops, one Hypothesis profile."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from reference import ReferenceTerminal
 
 from runtime import BusTerminal, MailboxPolicy, MessageRegistry
 
-HANG_SECONDS = 20
+HANG_SECONDS = 10
 """A test that takes this long waits for something that will never come."""
 
 # Derandomized: the same examples on every machine; a failure prints what reproduces it.
@@ -45,8 +46,19 @@ def reference(
 
 @pytest.fixture(scope="session", params=[compiled, reference], ids=["compiled", "reference"])
 def make_terminal(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Return what makes a terminal, of either implementation."""
-    return request.param
+    """Return what makes a terminal, of either implementation, to enter with ``async with``."""
+
+    @asynccontextmanager
+    async def make(*groups: list[Callable[..., Any]], **options: int) -> AsyncIterator[Any]:
+        async with request.param(*groups, **options) as terminal:
+            try:
+                yield terminal
+            except BaseException:
+                # A failed test does not wait for the handlers that it holds back.
+                await terminal.close(timeout=0)
+                raise
+
+    return make
 
 
 @pytest.fixture(scope="session", params=["asyncio", "uvloop"])
