@@ -1,10 +1,12 @@
 """A typed, actor-style message runtime for asyncio services, with compiled dispatch."""
 
+from runtime.building import Resolver
 from runtime.bus import EventBus
 from runtime.lifetimes import use
 from runtime.loops import run
-from runtime.messages import DeadLetter, Delivery, Event, MessageContext
+from runtime.messages import Command, DeadLetter, Delivery, Event, MessageContext
 from runtime.policies import MailboxPolicy
+from runtime.publishers import concurrent, isolated, sequential
 from runtime.registry import MessageRegistry
 from runtime.scope import Scope
 from runtime.sinks.base import Record
@@ -12,6 +14,7 @@ from runtime.terminal import BusTerminal, ShutdownReport, Stats
 
 __all__ = (
     "BusTerminal",
+    "Command",
     "DeadLetter",
     "Delivery",
     "Event",
@@ -20,9 +23,13 @@ __all__ = (
     "MessageContext",
     "MessageRegistry",
     "Record",
+    "Resolver",
     "Scope",
     "ShutdownReport",
     "Stats",
+    "concurrent",
+    "isolated",
     "run",
+    "sequential",
     "use",
 )

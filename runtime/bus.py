@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, cast
 
 from runtime._bus import EventBus, MessageContext, Scope
-from runtime._dispatch import Handler
+from runtime._dispatch import Handler, Plan
 from runtime._mailbox import Core, Delivery, Mailbox
-from runtime.errors import DeadlockError, NoActorKey, SinkUnset, TerminalClosed
+from runtime._wiring import Call, Storage, make_storage
+from runtime.building import leave, prepare
+from runtime.errors import DeadlockError, NoActorKey, ScopeClosed, SinkUnset, TerminalClosed
+from runtime.lifetimes import Wired
 from runtime.messages import DeadLetter
+from runtime.publishers import Listener, sequential
+from runtime.running import attempt, handle, publish, send
 from runtime.signature import HandlerSpec
 from runtime.sinks.base import Record, Sink
 from runtime.workers import Workers, WorkerTask, in_worker
 
 __all__ = ("EventBus", "Host")
+
+
+def itself(value: object) -> object:
+    """Return what it is given."""
+    return value
+
 
 logger = logging.getLogger("runtime")
 
@@ -35,12 +49,16 @@ class Host:
         concurrency: int,
         sink: Sink | None,
         begin: Callable[[], None],
+        find_provider: Callable[[object], Wired],
     ) -> None:
         self.name = name
         self.begin = begin
+        self.find_provider = find_provider
         self.core = Core(self, capacity=capacity, concurrency=concurrency)
         self.workers = Workers()
         self.sunk = 0
+        self.dead_letters = 0
+        self._executor: ThreadPoolExecutor | None = None
         self._sink = sink
         self._sink_lock = asyncio.Lock()
         self._sink_open = False
@@ -56,17 +74,23 @@ class Host:
         self.workers.start(self.core, loop)
 
     def record_failure(
-        self, message: object, context: MessageContext, handler: HandlerSpec, error: BaseException
+        self,
+        message: object,
+        context: MessageContext,
+        handler: HandlerSpec | None,
+        error: BaseException,
     ) -> DeadLetter:
-        """Log that a handler failed, once, and return it as a dead letter."""
+        """Log that a handler, or the publisher (None), failed; return it as a dead letter."""
+        self.dead_letters += 1
+        name = "the publisher" if handler is None else handler.name
         cut_off = self.core.is_rejecting and isinstance(
             error, (asyncio.CancelledError, TerminalClosed)
         )
-        letter = DeadLetter(message, handler.name, "closed" if cut_off else "failed", error)
+        letter = DeadLetter(message, name, "closed" if cut_off else "failed", error)
         logger.error(
-            "%s (%s) failed to handle %s %s",
-            handler.name,
-            handler.location,
+            "%s%s failed to handle %s %s",
+            name,
+            "" if handler is None else f" ({handler.location})",
             type(message).__name__,
             context.id,
             exc_info=error,
@@ -142,6 +166,95 @@ class Host:
             self.core.withdraw(message)
             raise
 
+    # Runs that the core does not do by itself
+
+    def publish(
+        self,
+        plan: Plan,
+        event: object,
+        context: MessageContext,
+        storage: Storage | None,
+        box: Mailbox | None,
+    ) -> Coroutine[Any, Any, None]:
+        """Return the run of a published event."""
+        return publish(self.core, plan, event, context, storage, box)
+
+    def send(
+        self,
+        plan: Plan,
+        command: object,
+        context: MessageContext,
+        storage: Storage | None,
+        box: Mailbox | None,
+    ) -> Coroutine[Any, Any, Any]:
+        """Return the run of a command."""
+        return send(self.core, plan, command, context, storage, box)
+
+    async def refuse(self, refusal: Exception) -> None:
+        """Raise what speaks against a command, at the await."""
+        raise refusal
+
+    def run_attempt(
+        self,
+        plan: Plan,
+        handler: Handler,
+        event: object,
+        context: MessageContext,
+        storage: Storage,
+    ) -> Coroutine[Any, Any, None]:
+        """Return the run of one handler of an emitted event, in the scope made for it."""
+        return attempt(self.core, plan, handler, event, context, storage)
+
+    def run_on_turn(
+        self,
+        plan: Plan,
+        handler: Handler,
+        event: object,
+        context: MessageContext,
+        storage: Storage,
+    ) -> Coroutine[Any, Any, Any]:
+        """Return the inline run of an actor's handler on the actor's own turn."""
+        return handle(self.core, plan, handler, event, context, storage, on_turn=True)
+
+    async def emit_with(
+        self,
+        message: Delivery,
+        plan: Plan,
+        event: object,
+        context: MessageContext,
+        box: Mailbox,
+    ) -> None:
+        """Let a publisher of the user's own run the handlers of an emitted event.
+
+        A listener that fails is recorded, and returns to the publisher as if it had not.
+        """
+
+        def listener(handler: Handler) -> Listener:
+            async def listen(event: object, context: MessageContext) -> None:
+                storage = make_storage(self.core, box, owner=handler)
+                try:
+                    await self.run_attempt(plan, handler, event, context, storage)
+                except Exception as error:  # noqa: BLE001 -- recorded
+                    message.add_dead_letter(
+                        self.record_failure(event, context, handler.spec, error)
+                    )
+
+            return listen
+
+        publisher = plan.publisher or sequential
+        await publisher(event, context, [listener(each) for each in plan.handlers])
+
+    def in_thread(self, function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+        """Return an asynchronous function that runs a synchronous one in the thread pool."""
+
+        async def call(*args: object, **options: object) -> Any:
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(thread_name_prefix=self.name)
+            run = functools.partial(copy_context().run, function, *args, **options)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, run)
+
+        return call
+
     # Scopes
 
     async def enter_scope(self, scope: Scope[Any]) -> Scope[Any]:
@@ -149,10 +262,29 @@ class Host:
         self.core.scopes += 1
         return scope
 
-    async def leave_scope(self, scope: Scope[Any]) -> None:
+    async def leave_scope(self, scope: Scope[Any], error: BaseException | None) -> None:
         """End a scope's block, and with it what the scope has built."""
-        self.core.scopes -= 1
-        scope._end()  # noqa: SLF001
+        try:
+            await leave(scope, error)
+        finally:
+            self.core.scopes -= 1
+            scope._end()  # noqa: SLF001
+
+    async def resolve(self, scope: Scope[Any], wanted: object) -> Any:
+        """Return what a handler in a scope would be given for a type."""
+        if scope.storage.closed:
+            raise ScopeClosed.of(scope.name, wanted)
+        wired = self.find_provider(wanted)
+        await prepare(wired.waits, scope.storage)
+        return Call(itself, (wired.provider,))(None, None, scope.storage)
+
+    async def leave_terminal(self) -> None:
+        """Leave what singletons and actors have entered, and end the thread pool."""
+        try:
+            await leave(self.core.root, None)
+        finally:
+            if self._executor is not None:
+                self._executor.shutdown(wait=False)
 
     # The sink's life
 

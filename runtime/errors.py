@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 
 __all__ = (
     "BusError",
+    "ContextMismatch",
     "DeadlockError",
     "DeliveryFailed",
+    "DuplicateHandler",
     "HandlerSignatureError",
     "LifetimeError",
     "MailboxFull",
     "NoActorKey",
+    "NoHandler",
     "ProviderError",
     "ScopeClosed",
     "SinkError",
@@ -46,6 +49,37 @@ class ProviderError(BusError):
 
 class LifetimeError(ProviderError):
     """A longer-lived object depends on a shorter-lived one."""
+
+
+class DuplicateHandler(BusError):
+    """A command has more than one handler."""
+
+
+class NoHandler(BusError):
+    """A command has no handler."""
+
+    @classmethod
+    def of(cls, command: object) -> Self:
+        """Say which command, and what to register."""
+        kind = type(command)
+        return cls(
+            f"no handler is registered for the command {kind.__module__}.{kind.__qualname__}, nor "
+            f"for a class that it derives from: {shorten(command)} was not sent"
+        )
+
+
+class ContextMismatch(BusError):
+    """A handler asks for another class of context than the message has."""
+
+    @classmethod
+    def of(cls, function: object, wanted: type, given: object) -> Self:
+        """Say which handler, what it asks for, and what it was given."""
+        name = getattr(function, "__qualname__", repr(function))
+        module = getattr(function, "__module__", "?")
+        return cls(
+            f"{module}.{name} asks for a {wanted.__qualname__}, but the message's context is a "
+            f"{type(given).__qualname__}: pass a {wanted.__qualname__} with the message"
+        )
 
 
 class NoActorKey(BusError):

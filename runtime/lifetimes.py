@@ -6,30 +6,52 @@ would outlive its own dependency. All findings are raised at once, each with its
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, TypeGuard, get_args, get_origin, get_type_hints
 
-from runtime._bus import BusProvider, EventBus
+from runtime._bus import BusProvider, EventBus, MessageContext, Scope, ScopeProvider
 from runtime._mailbox import ActorProvider, Core
 from runtime._wiring import (
     Call,
     Constant,
     ContextArgument,
+    Factory,
     MessageArgument,
     Provider,
     Scoped,
     Singleton,
+    Transient,
 )
+from runtime.building import Resolver
 from runtime.errors import BusError, LifetimeError, ProviderError
-from runtime.signature import MISSING, HandlerSpec, Parameter, place, read_parameters, show
+from runtime.signature import (
+    MISSING,
+    HandlerSpec,
+    OwnerLifetime,
+    Parameter,
+    place,
+    read_parameters,
+    show,
+)
 
-__all__ = ("FactoryLifetime", "FactorySpec", "WiredHandler", "Wiring", "read_factory", "use")
+__all__ = ("FactorySpec", "Lifetime", "Use", "WiredHandler", "Wiring", "read_factory", "use")
 
-Lifetime = Literal["singleton", "actor", "scoped"]
-FactoryLifetime = Literal["singleton", "scoped"]
+Lifetime = OwnerLifetime
+Mode = Literal["plain", "context", "async", "async_context"]
 Path = tuple[str, ...]
+
+RANK: Final[Mapping[Lifetime, int]] = {"singleton": 3, "actor": 2, "scoped": 1}
+"""Who outlives whom: a dependency must not rank below what depends on it. A transient belongs to
+whoever asks."""
+
+MANAGERS: Final[Mapping[object, Mode]] = {
+    contextlib.AbstractContextManager: "context",
+    contextlib.AbstractAsyncContextManager: "async_context",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +63,10 @@ class FactorySpec:
     lifetime: Lifetime
     label: str
     """How the object appears in the path of an error."""
+    mode: Mode = "plain"
+    """How the object is had: by a call, an await, or by entering what the call returns."""
+    build: Callable[..., Any] | None = None
+    """What is called, if not the factory itself."""
 
 
 def own_factory(owner: type, lifetime: Lifetime) -> FactorySpec:
@@ -49,30 +75,41 @@ def own_factory(owner: type, lifetime: Lifetime) -> FactorySpec:
 
 
 def read_factory(
-    factory: Callable[..., Any], *, provides: object, lifetime: FactoryLifetime
+    factory: Callable[..., Any], *, provides: object, lifetime: Lifetime
 ) -> FactorySpec:
     """Read a factory. Raises `ProviderError` if it does not say what it provides."""
-    if lifetime not in ("singleton", "scoped"):
-        msg = f"{place(factory)}: lifetime must be 'singleton' or 'scoped', not {lifetime!r}"
+    if lifetime not in ("singleton", "actor", "scoped", "transient"):
+        msg = f"{place(factory)}: lifetime must be one of the four, not {lifetime!r}"
         raise ProviderError(msg)
-    if not isinstance(factory, type):
-        for unfit in (
-            inspect.iscoroutinefunction,
-            inspect.isgeneratorfunction,
-            inspect.isasyncgenfunction,
-        ):
-            if unfit(factory):
-                msg = f"{place(factory)}: a factory must be a plain function or a class"
-                raise ProviderError(msg)
-    if provides is None:
-        provides = factory if isinstance(factory, type) else return_annotation(factory)
-    if provides in (MISSING, None, type(None)):
+    if isinstance(factory, type):
+        served = factory if provides is None else provides
+        return FactorySpec(factory, served, lifetime, show(served))
+    returned = return_annotation(factory)
+    build: Callable[..., Any] | None = None
+    mode: Mode = "plain"
+    made = get_args(returned)[0] if get_args(returned) else MISSING
+    plain = inspect.unwrap(factory)
+    if inspect.isasyncgenfunction(factory):
+        mode, build = "async_context", contextlib.asynccontextmanager(factory)
+    elif inspect.isgeneratorfunction(factory):
+        mode, build = "context", contextlib.contextmanager(factory)
+    elif get_origin(returned) in MANAGERS:
+        mode = MANAGERS[get_origin(returned)]
+    elif inspect.isasyncgenfunction(plain) and plain is not factory:
+        # What `contextlib` has wrapped keeps the annotation of the generator inside.
+        mode = "async_context"
+    elif inspect.isgeneratorfunction(plain) and plain is not factory:
+        mode = "context"
+    else:
+        mode, made = ("async" if inspect.iscoroutinefunction(factory) else "plain"), returned
+    served = made if provides is None else provides
+    if served in (MISSING, None, type(None)):
         msg = (
             f"{place(factory)}: the factory must say what it provides: "
             f"annotate its return type, or pass provides="
         )
         raise ProviderError(msg)
-    return FactorySpec(factory, provides, lifetime, show(provides))
+    return FactorySpec(factory, served, lifetime, show(served), mode, build)
 
 
 def return_annotation(factory: Callable[..., Any]) -> object:
@@ -82,6 +119,9 @@ def return_annotation(factory: Callable[..., Any]) -> object:
     except NameError as error:
         msg = f"{place(factory)}: its return annotation does not evaluate: {error}"
         raise ProviderError(msg) from error
+    except TypeError:
+        # A partial or a callable object: it has to be told what it provides.
+        return MISSING
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +131,7 @@ class Use:
     spec: FactorySpec
 
 
-def use(factory: Callable[..., Any], *, lifetime: FactoryLifetime = "scoped") -> object:
+def use(factory: Callable[..., Any], *, lifetime: Lifetime = "scoped") -> Use:
     """Say, inside ``Annotated[T, ...]``, what builds a parameter.
 
     One factory used with one lifetime in several places is one provider, and shares what it has
@@ -104,10 +144,44 @@ def use(factory: Callable[..., Any], *, lifetime: FactoryLifetime = "scoped") ->
 
 @dataclass(frozen=True, slots=True)
 class Wired:
-    """A provider, and whether it needs a scope to work in."""
+    """A provider, and what a call needs so that it can serve."""
 
     provider: Provider
-    needs_scope: bool
+    text: str
+    """What serves, for a person to read."""
+    needs_scope: bool = False
+    waits: tuple[Factory, ...] = ()
+    """What has to be awaited before the call."""
+    manages: bool = False
+    """Whether the scope of the call will have something to leave."""
+    inner: tuple[tuple[str, Wired], ...] = ()
+    """What serves the provider's own parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class WiredCall:
+    """A compiled call, and what it needs."""
+
+    call: Call
+    arguments: tuple[tuple[str, Wired], ...]
+
+    @property
+    def needs_scope(self) -> bool:
+        """Whether an argument lives in a scope."""
+        return any(each.needs_scope for _, each in self.arguments)
+
+    @property
+    def manages(self) -> bool:
+        """Whether an argument has to be left at the end of its scope."""
+        return any(each.manages for _, each in self.arguments)
+
+    @property
+    def waits(self) -> tuple[Factory, ...]:
+        """What has to be awaited before the call; a transient for each argument."""
+        found: list[Factory] = []
+        for _, each in self.arguments:
+            found += (f for f in each.waits if f not in found or isinstance(f, Transient))
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,102 +189,134 @@ class WiredHandler:
     """The compiled call of a handler, and what a run of it needs."""
 
     call: Call
+    is_async: bool
     needs_scope: bool
     wants_context: bool
     actor: Provider | None
+    waits: tuple[Factory, ...]
+    manages: bool
+    arguments: tuple[tuple[str, Wired], ...]
 
 
-RANK: Final[Mapping[Lifetime, int]] = {"singleton": 3, "actor": 2, "scoped": 1}
-"""Who outlives whom: a dependency must not rank below what depends on it."""
+@dataclass
+class Surroundings:
+    """What a wiring finds around it: the core, what exists already, and who else may serve."""
 
-KINDS: Final[Mapping[Lifetime, Callable[[Call], Provider]]] = {
-    "singleton": Singleton,
-    "actor": ActorProvider,
-    "scoped": Scoped,
-}
+    core: Core
+    values: Mapping[object, object]
+    resolver: Resolver | None
+    in_thread: Callable[[Callable[..., Any]], Callable[..., Any]]
+    """Makes an asynchronous function of one that has to run in a thread."""
 
-STAND_IN: Final = Wired(Constant(None), needs_scope=False)
-"""Takes the place of a provider that was not found, until `check` raises."""
+    @functools.cached_property
+    def opening(self) -> Scoped:
+        """What enters the resolver's scope, once for each scope."""
+        enter = self.resolver.scope if self.resolver is not None else contextlib.AsyncExitStack
+        return Scoped(Call(enter, ()), "async_context", ())
 
 
+@dataclass
 class Wiring:
     """Resolve parameters to providers, each factory compiled once.
 
-    `values` are the objects that exist already, by type. Findings collect until `check` raises
-    them.
+    Findings collect until `check` raises them. A wiring with a `base` differs from it in its
+    `overrides`: what does not reach an overridden type is the base's.
     """
 
-    def __init__(
-        self, factories: Sequence[FactorySpec], core: Core, values: Mapping[type, object]
-    ) -> None:
-        self._factories = {spec.provides: spec for spec in factories}
-        self._roles = {
-            "message": Wired(MessageArgument(), needs_scope=False),
-            "context": Wired(ContextArgument(), needs_scope=False),
-        }
-        self._bus = Wired(BusProvider(core), needs_scope=True)
-        self._values: dict[object, Wired] = {
-            key: Wired(Constant(value), needs_scope=False) for key, value in values.items()
-        }
-        self._built: dict[tuple[object, Lifetime], Wired] = {}
+    around: Surroundings
+    factories: dict[object, FactorySpec]
+    base: Wiring | None = None
+    overrides: Mapping[object, object] = field(default_factory=dict[object, object])
+    built: dict[object, Wired] = field(default_factory=dict[object, Wired])
+
+    def __post_init__(self) -> None:
+        core = self.around.core
         self._building: list[object] = []
         self._findings: list[tuple[type[BusError], str]] = []
+        self._reaching: dict[object, bool] = {}
+        self._known: dict[object, Wired] = {
+            EventBus: Wired(BusProvider(core), "the bus", needs_scope=True),
+            Scope: Wired(ScopeProvider(core), "the scope", needs_scope=True),
+        }
+        for key, value in self.around.values.items():
+            self._known[key] = Wired(Constant(value), f"the {show(key)} itself")
+        for key, value in self.overrides.items():
+            if not isinstance(value, Use):
+                self._known[key] = Wired(Constant(value), f"the override {value!r}")
+
+    def extended(self, factories: Sequence[FactorySpec]) -> Wiring:
+        """Return a wiring that knows more factories, and shares all that has been compiled."""
+        known = {**self.factories, **{spec.provides: spec for spec in factories}}
+        return Wiring(self.around, known, self.base, self.overrides, self.built)
+
+    def overridden(self, overrides: Mapping[object, object]) -> Wiring:
+        """Return a wiring in which these types are served by other values or factories."""
+        return Wiring(self.around, self.factories, self, overrides)
 
     def check(self) -> None:
         """Raise everything found so far, as one exception of the first finding's class."""
         if self._findings:
-            raise self._findings[0][0]("\n".join(text for _, text in self._findings))
+            found, self._findings = self._findings, []
+            raise found[0][0]("\n".join(text for _, text in found))
 
     def handler(self, spec: HandlerSpec) -> WiredHandler:
         """Compile the call of a handler."""
         path = (spec.name,)
-        leading: list[Wired] = []
+        leading: list[tuple[str, Wired]] = []
         if spec.owner is not None:
-            leading.append(self._provider(own_factory(spec.owner, "actor"), path[:0]))
-        call, needs_scope = self._call(spec.function, leading, spec.parameters, "scoped", path)
+            owner = self._factory(own_factory(spec.owner, spec.lifetime), "scoped", ())
+            leading.append(("self", owner))
+        function = self.around.in_thread(spec.function) if spec.in_thread else spec.function
+        wired = self._call(function, leading, spec.parameters, "scoped", path)
         return WiredHandler(
-            call,
-            needs_scope=needs_scope,
+            call=wired.call,
+            is_async=spec.is_async or spec.in_thread,
+            needs_scope=wired.needs_scope or wired.manages,
             wants_context=any(each.role == "context" for each in spec.parameters)
-            or self._bus.provider in call.providers,
-            actor=leading[0].provider if leading else None,
+            or self._known[EventBus].provider in wired.call.providers,
+            actor=leading[0][1].provider if spec.lifetime == "actor" and leading else None,
+            waits=wired.waits,
+            manages=wired.manages,
+            arguments=wired.arguments,
         )
+
+    def resolve(self, wanted: object) -> Wired:
+        """Return what serves a type to a handler. Raises `ProviderError`."""
+        parameter = Parameter("wanted", wanted, MISSING, keyword_only=False)
+        wired = self._argument(parameter, "scoped", ("resolve()",))
+        self.check()
+        return wired
 
     def _call(
         self,
         function: Callable[..., object],
-        leading: Sequence[Wired],
+        leading: Sequence[tuple[str, Wired]],
         parameters: Sequence[Parameter],
         consumer: Lifetime,
         path: Path,
-    ) -> tuple[Call, bool]:
-        """Compile a call, and say whether it needs a scope."""
-        wired = [*leading, *(self._argument(each, consumer, path) for each in parameters)]
-        providers = tuple(each.provider for each in wired)
+    ) -> WiredCall:
+        arguments = (
+            *leading,
+            *((each.name, self._argument(each, consumer, path)) for each in parameters),
+        )
+        providers = tuple(each.provider for _, each in arguments)
         names = tuple(each.name for each in parameters if each.keyword_only)
-        return Call(function, providers, names), any(each.needs_scope for each in wired)
+        return WiredCall(Call(function, providers, names), arguments)
 
     def _argument(self, parameter: Parameter, consumer: Lifetime, path: Path) -> Wired:
-        """Return what serves a parameter, in the order that the documentation gives."""
-        if parameter.role != "dependency":
-            return self._roles[parameter.role]
+        """Return what serves a parameter."""
+        if parameter.role == "message":
+            return Wired(MessageArgument(), "the message")
+        if parameter.role == "context":
+            annotation = parameter.annotation
+            own = annotation if is_own_context(annotation) else None
+            return Wired(ContextArgument(own), "the context")
+        source = self._source(parameter, consumer)
+        if isinstance(source, FactorySpec):
+            return self._factory(source, consumer, path)
+        if source is not None:
+            return source
         annotation = parameter.annotation
-        if get_origin(annotation) is Annotated:
-            annotation, *extras = get_args(annotation)
-            for extra in extras:
-                if isinstance(extra, Use):
-                    return self._factory(extra.spec, consumer, path)
-        target = get_origin(annotation) or annotation
-        if target is EventBus:
-            return self._bus
-        if target in self._values:
-            return self._values[target]
-        if annotation in self._factories:
-            return self._factory(self._factories[annotation], consumer, path)
-        if parameter.default is not MISSING:
-            return Wired(Constant(parameter.default), needs_scope=False)
-        if is_buildable(annotation):
-            return self._factory(own_factory(annotation, consumer), consumer, path)
         what = (
             f"parameter `{parameter.name}` needs an annotation"
             if annotation is MISSING
@@ -218,32 +324,109 @@ class Wiring:
         )
         return self._finding(ProviderError, path, f"{parameter.name}: {show(annotation)}", what)
 
+    def _source(self, parameter: Parameter, consumer: Lifetime) -> Wired | FactorySpec | None:
+        """Find what serves a dependency, in the order that the documentation gives."""
+        annotation = parameter.annotation
+        marker: Use | None = None
+        if get_origin(annotation) is Annotated:
+            annotation, *extras = get_args(annotation)
+            marker = next((each for each in extras if isinstance(each, Use)), None)
+        for key in (annotation, get_origin(annotation)):
+            if key in self.overrides and isinstance(fake := self.overrides[key], Use):
+                return fake.spec
+            if key in self.overrides or (
+                marker is None and is_hashable(key) and key in self._known
+            ):
+                return self._known[key]
+        if marker is not None:
+            return marker.spec
+        if annotation in self.factories:
+            return self.factories[annotation]
+        if annotation is MISSING:
+            return None
+        resolver = self.around.resolver
+        if resolver is not None and resolver.provides(annotation):
+            return self._foreign(annotation)
+        if parameter.default is not MISSING:
+            return Wired(Constant(parameter.default), f"the default {parameter.default!r}")
+        return own_factory(annotation, consumer) if is_buildable(annotation) else None
+
     def _factory(self, spec: FactorySpec, consumer: Lifetime, path: Path) -> Wired:
         """Return the provider of a factory that a consumer depends on."""
-        if RANK[spec.lifetime] < RANK[consumer]:
+        lives = consumer if spec.lifetime == "transient" else spec.lifetime
+        if RANK[lives] < RANK[consumer]:
             who = "an actor" if consumer == "actor" else f"a {consumer}"
             what = f"{who} object cannot depend on a {spec.lifetime} one, which ends before it"
             return self._finding(LifetimeError, path, spec.label, what)
         if spec.factory in self._building:
             return self._finding(ProviderError, path, spec.label, "it needs itself to be built")
-        return self._provider(spec, path)
-
-    def _provider(self, spec: FactorySpec, path: Path) -> Wired:
-        """Return the provider of a factory, compiled on first use."""
-        key = (spec.factory, spec.lifetime)
-        if key not in self._built:
+        if self.base is not None and not self._reaches(spec, lives):
+            return self.base._factory(spec, consumer, path)  # noqa: SLF001
+        key = (spec.factory, spec.lifetime, lives)
+        if key not in self.built:
             self._building.append(spec.factory)
             try:
-                parameters = read_parameters(spec.factory, ProviderError)
-                call, _ = self._call(
-                    spec.factory, [], parameters, spec.lifetime, (*path, spec.label)
-                )
+                wired = self._compile(spec, lives, path)
             finally:
                 self._building.pop()
-            self._built[key] = Wired(
-                KINDS[spec.lifetime](call), needs_scope=spec.lifetime != "singleton"
+            self.built[key] = wired
+        return self.built[key]
+
+    def _compile(self, spec: FactorySpec, lives: Lifetime, path: Path) -> Wired:
+        """Compile a factory."""
+        parameters = read_parameters(spec.factory, ProviderError)
+        inner = self._call(spec.build or spec.factory, (), parameters, lives, (*path, spec.label))
+        waits = inner.waits
+        provider: Factory
+        if spec.lifetime == "singleton":
+            provider = Singleton(inner.call, spec.mode, waits, self.around.core.root)
+        else:
+            kinds = {"actor": ActorProvider, "scoped": Scoped, "transient": Transient}
+            provider = kinds[spec.lifetime](inner.call, spec.mode, waits)
+        entered = spec.mode in ("context", "async_context")
+        return Wired(
+            provider,
+            f"{show(spec.provides)} ({spec.lifetime})",
+            needs_scope=lives != "singleton"
+            and (spec.lifetime != "transient" or inner.needs_scope or entered or bool(waits)),
+            waits=(provider,) if waits or spec.mode in ("async", "async_context") else (),
+            manages=lives == "scoped" and (entered or inner.manages),
+            inner=inner.arguments,
+        )
+
+    def _foreign(self, annotation: object) -> Wired:
+        """Return what a foreign container serves; its own scope opens once for each of ours."""
+        key = ("foreign", annotation)
+        if key not in self.built:
+            opening = self.around.opening
+            call = Call(functools.partial(resolve_in, annotation), (opening,))
+            provider = Scoped(call, "async", (opening,))
+            self.built[key] = Wired(
+                provider,
+                f"{show(annotation)} (from the resolver)",
+                needs_scope=True,
+                waits=(provider,),
+                manages=True,
             )
-        return self._built[key]
+        return self.built[key]
+
+    def _reaches(self, spec: FactorySpec, lives: Lifetime) -> bool:
+        """Say whether building an object comes to an overridden type."""
+        if spec.factory not in self._reaching:
+            # Until it is known better; a cycle is found elsewhere.
+            self._reaching[spec.factory] = any(
+                isinstance(fake, Use) and fake.spec is spec for fake in self.overrides.values()
+            )
+            for parameter in read_parameters(spec.factory, ProviderError):
+                annotation = parameter.annotation
+                if get_origin(annotation) is Annotated:
+                    annotation = get_args(annotation)[0]
+                source = self._source(parameter, lives)
+                if annotation in self.overrides or (
+                    isinstance(source, FactorySpec) and self._reaches(source, lives)
+                ):
+                    self._reaching[spec.factory] = True
+        return self._reaching[spec.factory]
 
     def _finding(self, error: type[BusError], path: Path, label: str, what: str) -> Wired:
         """Note what is wrong, and go on with a stand-in to find the rest."""
@@ -252,7 +435,30 @@ class Wiring:
         text = f"{' → '.join(owners)}{separator if owners else ''}{last}: {what}"
         if (error, text) not in self._findings:
             self._findings.append((error, text))
-        return STAND_IN
+        return Wired(Constant(None), "nothing")
+
+
+def resolve_in(annotation: object, scope: Any) -> Any:
+    """Ask a foreign container's scope for an object."""
+    return scope.resolve(annotation)
+
+
+def is_own_context(annotation: object) -> TypeGuard[type]:
+    """Say whether a handler asks for a context class of the user's own."""
+    return (
+        isinstance(annotation, type)
+        and annotation is not MessageContext
+        and issubclass(annotation, MessageContext)
+    )
+
+
+def is_hashable(key: object) -> bool:
+    """Say whether something can be looked up."""
+    try:
+        hash(key)
+    except TypeError:
+        return False
+    return True
 
 
 def is_buildable(annotation: object) -> TypeGuard[type]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal, dataclass_transform
+from typing import Generic, Literal, TypeVar, dataclass_transform
 
 import msgspec
 
 from runtime._bus import MessageContext
 from runtime._mailbox import Delivery
 
-__all__ = ("DeadLetter", "DeadLetterReason", "Delivery", "Event", "MessageContext")
+__all__ = (
+    "Command",
+    "DeadLetter",
+    "DeadLetterReason",
+    "Delivery",
+    "Event",
+    "MessageContext",
+)
+
+R_co = TypeVar("R_co", covariant=True)
 
 DeadLetterReason = Literal["failed", "closed"]
 
@@ -20,6 +29,15 @@ class Event(msgspec.Struct, frozen=True):
 
     Subclasses are immutable structs, declared like dataclasses. A subclass may name the field
     that its mailbox is chosen by: `__key__: ClassVar[str] = "order_id"`.
+    """
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+class Command(msgspec.Struct, Generic[R_co], frozen=True):
+    """Something to be done, by exactly one handler, that is replied to with an `R`.
+
+    Subclasses are immutable structs, declared like dataclasses:
+    ``class GetUser(Command[User]): user_id: int``.
     """
 
 

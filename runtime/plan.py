@@ -3,57 +3,144 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from runtime._dispatch import Handler, Plan, Table
-from runtime._mailbox import Core
-from runtime.errors import HandlerSignatureError
-from runtime.lifetimes import Wiring
+from runtime.errors import DuplicateHandler, HandlerSignatureError
+from runtime.lifetimes import WiredHandler, Wiring
+from runtime.messages import Command
+from runtime.publishers import Publisher
 from runtime.registry import MessageRegistry
+from runtime.signature import GuardSpec, HandlerSpec
 
-__all__ = ("build_table",)
+__all__ = ("Plans",)
 
 
-def build_table(
-    registries: Iterable[MessageRegistry[object]], core: Core, values: Mapping[type, object]
-) -> Table:
-    """Wire every handler and flatten every message class that is known by now.
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A handler as it was written, as it was wired, and as the core runs it."""
 
-    `values` are dependencies that exist already, by type. A class first seen later is flattened
-    when it is first sent.
+    spec: HandlerSpec
+    wired: WiredHandler
+    handler: Handler
 
-    Raises `ProviderError` or `LifetimeError` listing everything that is wrong with the wiring.
+
+class Plans:
+    """Everything that is registered, wired together; a value that includes and overrides copy.
+
+    `publisher` runs the handlers of events, unless it is None: then the core does, in sequence.
     """
-    registries = tuple(registries)
-    wiring = Wiring([each for registry in registries for each in registry.factories], core, values)
-    handlers: list[Handler] = []
-    heard: dict[type, list[int]] = {}
-    for spec in dict.fromkeys(each for registry in registries for each in registry.handlers):
-        for key in spec.keys:
-            heard.setdefault(key, []).append(len(handlers))
-        wired = wiring.handler(spec)
-        handlers.append(
-            Handler(
-                spec,
-                wired.call,
-                is_async=spec.is_async,
-                needs_scope=wired.needs_scope,
-                wants_context=wired.wants_context,
-                actor=wired.actor,
-            )
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        publisher: Publisher | None,
+        registered: tuple[Registered, ...] = (),
+        guards: tuple[GuardSpec, ...] = (),
+    ) -> None:
+        self.wiring = wiring
+        self.publisher = publisher
+        self.registered = registered
+        self.guards = guards
+        self._heard: dict[type, list[int]] = {}
+        for number, each in enumerate(registered):
+            for key in each.spec.keys:
+                self._heard.setdefault(key, []).append(number)
+        self._shared: dict[tuple[int, ...], tuple[Handler, ...]] = {}
+
+    def including(self, registries: Iterable[MessageRegistry[object]]) -> Plans:
+        """Return these plans with what more registries hold, each handler and guard once.
+
+        Raises `ProviderError`, `LifetimeError` or `DuplicateHandler` listing everything that is
+        wrong; nothing of these plans has changed then.
+        """
+        registries = tuple(registries)
+        wiring = self.wiring.extended([each for r in registries for each in r.factories])
+        known = {each.spec for each in self.registered}
+        new = dict.fromkeys(each for r in registries for each in r.handlers if each not in known)
+        guards = dict.fromkeys((*self.guards, *(each for r in registries for each in r.guards)))
+        registered = (*self.registered, *(wire(wiring, spec) for spec in new))
+        wiring.check()
+        plans = Plans(wiring, self.publisher, registered, tuple(guards))
+        plans.check_commands()
+        return plans
+
+    def overriding(self, overrides: Mapping[object, object]) -> Plans:
+        """Return these plans wired anew, with some types served by other values or factories.
+
+        Raises `ProviderError` or `LifetimeError` listing everything that is wrong.
+        """
+        wiring = self.wiring.overridden(overrides)
+        registered = tuple(wire(wiring, each.spec) for each in self.registered)
+        wiring.check()
+        return Plans(wiring, self.publisher, registered, self.guards)
+
+    def table(self) -> Table:
+        """Return the dispatch table of every message class that is known by now.
+
+        A class first seen later is flattened when it is first sent.
+        """
+        known = {each: self.flatten(each) for each in with_subclasses(self._heard)}
+        return Table(known, self.flatten)
+
+    def flatten(self, message_type: type) -> Plan:
+        """Return the plan of a message class: what hears any class in its MRO."""
+        order = tuple(self.heard_by(message_type))
+        if order not in self._shared:
+            self._shared[order] = tuple(self.registered[number].handler for number in order)
+        field, owner = key_of(message_type)
+        is_command = issubclass(message_type, Command)
+        return Plan(
+            self._shared[order],
+            guards=self.guards_of(message_type),
+            publisher=None if is_command else self.publisher,
+            key_field=field,
+            key_owner=owner,
         )
-    wiring.check()
 
-    # Classes that hear the same handlers share the tuple of them.
-    shared: dict[tuple[int, ...], tuple[Handler, ...]] = {}
+    def heard_by(self, message_type: type) -> list[int]:
+        """Return the numbers of what hears a message; of a command, at its nearest class."""
+        if issubclass(message_type, Command):
+            for base in message_type.mro():
+                if base in self._heard:
+                    return self._heard[base]
+            return []
+        return sorted({n for base in message_type.__mro__ for n in self._heard.get(base, ())})
 
-    def flatten(message_type: type) -> Plan:
-        numbers = {n for base in message_type.__mro__ for n in heard.get(base, ())}
-        order = tuple(sorted(numbers))
-        if order not in shared:
-            shared[order] = tuple(handlers[number] for number in order)
-        return Plan(shared[order], *key_of(message_type))
+    def guards_of(self, message_type: type) -> tuple[GuardSpec, ...]:
+        """Return the guards around a message's handlers, outermost first."""
+        return tuple(each for each in self.guards if issubclass(message_type, each.keys))
 
-    return Table({each: flatten(each) for each in with_subclasses(heard)}, flatten)
+    def check_commands(self) -> None:
+        """Raise `DuplicateHandler` for every command with more than one handler."""
+        findings = [
+            f"{key.__module__}.{key.__qualname__} has {len(numbers)} handlers, but a command has "
+            f"one: "
+            + ", ".join(
+                f"{self.registered[n].spec.name} ({self.registered[n].spec.location})"
+                for n in numbers
+            )
+            for key, numbers in self._heard.items()
+            if issubclass(key, Command) and len(numbers) > 1
+        ]
+        if findings:
+            raise DuplicateHandler("\n".join(findings))
+
+
+def wire(wiring: Wiring, spec: HandlerSpec) -> Registered:
+    """Wire a handler for the core."""
+    wired = wiring.handler(spec)
+    handler = Handler(
+        spec,
+        wired.call,
+        is_async=wired.is_async,
+        needs_scope=wired.needs_scope,
+        wants_context=wired.wants_context,
+        actor=wired.actor,
+        waits=wired.waits,
+        manages=wired.manages,
+    )
+    return Registered(spec, wired, handler)
 
 
 def key_of(message_type: type) -> tuple[str | None, type | None]:

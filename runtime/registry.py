@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar, overload
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar, overload
 
 from runtime.errors import HandlerSignatureError
-from runtime.lifetimes import FactoryLifetime, FactorySpec, read_factory
-from runtime.messages import Event
-from runtime.signature import HandlerSpec, place, read_class, read_handler
+from runtime.lifetimes import FactorySpec, Lifetime, read_factory
+from runtime.messages import Command, Event
+from runtime.signature import (
+    GuardSpec,
+    HandlerOptions,
+    HandlerSpec,
+    OwnerLifetime,
+    place,
+    read_class,
+    read_guard,
+    read_handler,
+)
 
 __all__ = ("MessageRegistry",)
 
 E_co = TypeVar("E_co", covariant=True)
 H = TypeVar("H", bound=Callable[..., Any])
 F = TypeVar("F", bound=Callable[..., Any])
+G = TypeVar("G", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 
 class MessageRegistry(Generic[E_co]):
-    """Collect handlers of events derived from `event_base`, and the factories that wire them."""
+    """Collect handlers, guards, and the factories that wire them.
+
+    Events derive from `event_base`, commands from `command_base`.
+    """
 
     @overload
-    def __init__(self: MessageRegistry[Event]) -> None: ...
+    def __init__(
+        self: MessageRegistry[Event], *, command_base: type[Command[Any]] = Command
+    ) -> None: ...
     @overload
-    def __init__(self, *, event_base: type[E_co]) -> None: ...
-    def __init__(self, *, event_base: type = Event) -> None:
-        self._event_base = event_base
+    def __init__(
+        self, *, event_base: type[E_co], command_base: type[Command[Any]] = Command
+    ) -> None: ...
+    def __init__(
+        self, *, event_base: type = Event, command_base: type[Command[Any]] = Command
+    ) -> None:
+        self._bases = (event_base, command_base)
         self._handlers: list[HandlerSpec] = []
+        self._guards: list[GuardSpec] = []
         self._factories: list[FactorySpec] = []
 
     @property
@@ -35,14 +55,23 @@ class MessageRegistry(Generic[E_co]):
         return tuple(self._handlers)
 
     @property
+    def guards(self) -> tuple[GuardSpec, ...]:
+        """The guards in registration order, outermost first."""
+        return tuple(self._guards)
+
+    @property
     def factories(self) -> tuple[FactorySpec, ...]:
         """The factories in registration order."""
         return tuple(self._factories)
 
     @overload
-    def register(self, handler: H, /, *, lifetime: Literal["actor"] | None = None) -> H: ...
+    def register(
+        self, handler: H, /, *, lifetime: OwnerLifetime | None = None, in_thread: bool = False
+    ) -> H: ...
     @overload
-    def register(self, *, lifetime: Literal["actor"] | None = None) -> Callable[[H], H]: ...
+    def register(
+        self, *, lifetime: OwnerLifetime | None = None, in_thread: bool = False
+    ) -> Callable[[H], H]: ...
     @overload
     def register(
         self,
@@ -50,16 +79,22 @@ class MessageRegistry(Generic[E_co]):
         second: Callable[..., Any],
         /,
         *more: Callable[..., Any],
-        lifetime: Literal["actor"] | None = None,
+        lifetime: OwnerLifetime | None = None,
+        in_thread: bool = False,
     ) -> None: ...
     def register(
-        self, *handlers: Callable[..., Any], lifetime: Literal["actor"] | None = None
+        self,
+        *handlers: Callable[..., Any],
+        lifetime: OwnerLifetime | None = None,
+        in_thread: bool = False,
     ) -> Any:
-        """Register handlers: functions, or with ``lifetime="actor"`` classes.
+        """Register handlers: functions, callable objects, or classes with handling methods.
 
-        A function is keyed by the annotation of its first parameter and hears that class and
-        everything derived from it. An actor class has one instance for each mailbox, made on the
-        first message; each of its public methods that takes an event is a handler.
+        A handler is keyed by the annotation of its first parameter and hears that class and
+        everything derived from it. Of a class, each public method that takes a message is a
+        handler; `lifetime` says how long an instance lives (default: scoped). An actor class has
+        one instance for each mailbox, made on the first message. With `in_thread` a synchronous
+        handler runs in the terminal's thread pool, under a copy of the context variables.
 
         One handler comes back as it was given, so this works as a decorator, with and without
         options.
@@ -67,30 +102,48 @@ class MessageRegistry(Generic[E_co]):
         Raises `HandlerSignatureError` saying which handler, where, and which parameter; then
         none of `handlers` is registered.
         """
+        options = HandlerOptions(lifetime, in_thread)
         if not handlers:
 
             def decorate(handler: H) -> H:
-                return self.register(handler, lifetime=lifetime)
+                return self.register(handler, lifetime=lifetime, in_thread=in_thread)
 
             return decorate
         specs: list[HandlerSpec] = []
         for handler in handlers:
-            specs += self._read(handler, lifetime)
+            specs += self._read(handler, options)
         self._handlers += specs
         return handlers[0] if len(handlers) == 1 else None
 
-    def _read(self, handler: Callable[..., Any], lifetime: str | None) -> tuple[HandlerSpec, ...]:
-        if isinstance(handler, type) and lifetime == "actor":
-            return read_class(handler, self._event_base)
-        if lifetime is not None or isinstance(handler, type) or not callable(handler):
-            rule = "a class is registered with lifetime='actor', a function without lifetime="
-            msg = f"{place(handler)} cannot be registered like this: {rule}"
-            raise HandlerSignatureError(msg)
-        return (read_handler(handler, self._event_base),)
+    def _read(self, handler: Any, options: HandlerOptions) -> tuple[HandlerSpec, ...]:
+        if options.lifetime not in (None, "singleton", "actor", "scoped", "transient"):
+            rule = f"lifetime must be one of the four, not {options.lifetime!r}"
+        elif isinstance(handler, type):
+            return read_class(handler, self._bases, options)
+        elif not callable(handler):
+            rule = "a handler is a function, a callable object, or a class"
+        elif options.lifetime is not None:
+            rule = "lifetime= is for classes; a function has no instance that could live"
+        else:
+            return (read_handler(handler, self._bases, options),)
+        msg = f"{place(handler)} cannot be registered like this: {rule}"
+        raise HandlerSignatureError(msg)
+
+    def guard(self, guard: G) -> G:
+        """Register a function ``async def (message: T, ctx, proceed) -> R`` around handlers.
+
+        It wraps each handler of a message of `T` and everything derived from it. `proceed()` runs
+        what is inside and gives its result; a guard that does not call it keeps the handler from
+        running, and its own result stands. Guards nest in registration order, outermost first.
+
+        Raises `HandlerSignatureError` saying which guard, where, and what is wrong with it.
+        """
+        self._guards.append(read_guard(guard, self._bases))
+        return guard
 
     @overload
     def factory(
-        self, factory: F, /, *, provides: object = None, lifetime: FactoryLifetime = "scoped"
+        self, factory: F, /, *, provides: object = None, lifetime: Lifetime = "scoped"
     ) -> F: ...
     @overload
     def factory(
@@ -99,7 +152,7 @@ class MessageRegistry(Generic[E_co]):
         /,
         *,
         provides: object = None,
-        lifetime: FactoryLifetime = "scoped",
+        lifetime: Lifetime = "scoped",
     ) -> Callable[[F], F]: ...
     def factory(
         self,
@@ -107,7 +160,7 @@ class MessageRegistry(Generic[E_co]):
         /,
         *,
         provides: object = None,
-        lifetime: FactoryLifetime = "scoped",
+        lifetime: Lifetime = "scoped",
     ) -> Any:
         """Register what builds a dependency: a function, or a class for itself.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from types import FunctionType, UnionType
+from types import FunctionType, MethodType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from runtime._bus import MessageContext
@@ -14,10 +15,13 @@ from runtime.errors import BusError, HandlerSignatureError
 
 __all__ = (
     "MISSING",
+    "GuardSpec",
+    "HandlerOptions",
     "HandlerSpec",
     "Parameter",
     "place",
     "read_class",
+    "read_guard",
     "read_handler",
     "read_parameters",
 )
@@ -26,6 +30,8 @@ MISSING: Final = inspect.Parameter.empty
 """Stands for an annotation or a default that is not there."""
 
 Role = Literal["message", "context", "dependency"]
+OwnerLifetime = Literal["singleton", "actor", "scoped", "transient"]
+Bases = tuple[type, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +57,32 @@ class HandlerSpec:
     is_async: bool
     owner: type | None = None
     """The class that the function is a method of, and that has to be built to call it."""
+    lifetime: OwnerLifetime = "scoped"
+    """How long an instance of the owner lives."""
+    in_thread: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GuardSpec:
+    """A guard as it was written."""
+
+    function: Callable[..., Coroutine[Any, Any, object]]
+    name: str
+    location: str
+    keys: tuple[type, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerOptions:
+    """What `register` was told about a handler."""
+
+    lifetime: OwnerLifetime | None = None
+    in_thread: bool = False
 
 
 def describe(target: object) -> tuple[str, str]:
     """Return the qualified name of a callable, and where it is written as ``file:line``."""
-    plain: Any = getattr(target, "__func__", target)
-    if callable(plain):
-        plain = inspect.unwrap(plain)
+    plain: Any = plain_function(target)
     name = getattr(plain, "__qualname__", type(plain).__qualname__)
     name = f"{getattr(plain, '__module__', type(plain).__module__)}.{name}"
     if isinstance(plain, FunctionType):
@@ -68,6 +93,18 @@ def describe(target: object) -> tuple[str, str]:
         except (OSError, TypeError):
             pass
     return name, "built in"
+
+
+def plain_function(target: object) -> Any:
+    """Return the function inside a bound method, a partial, a wrapper or a callable object."""
+    plain: Any = target
+    while isinstance(plain, functools.partial):
+        plain = plain.func
+    if callable(plain) and not isinstance(plain, (type, FunctionType, MethodType)):
+        # An instance: what it does, and where that is written, stands in its class.
+        plain = type(plain).__call__
+    plain = getattr(plain, "__func__", plain)
+    return inspect.unwrap(plain) if callable(plain) else plain
 
 
 def place(target: object) -> str:
@@ -87,7 +124,11 @@ def read_parameters(
     Raises `complaint` if an annotation does not evaluate or the parameters cannot be supplied
     one by one.
     """
-    called = type.__getattribute__(target, "__init__") if isinstance(target, type) else target
+    called = (
+        type.__getattribute__(target, "__init__")
+        if isinstance(target, type)
+        else plain_function(target)
+    )
     try:
         signature = inspect.signature(target)
         # What is written in C has a signature at best, and no annotations.
@@ -126,53 +167,108 @@ def read_parameters(
 
 
 def read_handler(
-    function: Callable[..., object], event_base: type, *, owner: type | None = None
+    function: Callable[..., object],
+    bases: Bases,
+    options: HandlerOptions = HandlerOptions(),
+    *,
+    owner: type | None = None,
 ) -> HandlerSpec:
-    """Read a function, or a method of a class `owner`, as a handler.
+    """Read a function, or a method of a class `owner`, as a handler of messages of these bases.
 
     Raises `HandlerSignatureError` naming the handler, its file and line, and the parameter.
     """
     name, location = describe(function)
-    where = f"{name} ({location})"
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        msg = f"{where}: a handler cannot be a generator; emit the results as events instead"
-        raise HandlerSignatureError(msg)
     parameters = read_parameters(function, HandlerSignatureError, skip_self=owner is not None)
-    if not parameters or parameters[0].keyword_only:
-        base = event_base.__name__
-        msg = f"{where}: its first parameter must take the event, as in `event: {base}`"
-        raise HandlerSignatureError(msg)
-    first, *rest = parameters
-    if first.annotation is MISSING:
+    keys = read_keys(function, parameters, bases)
+    is_async = is_asynchronous(function)
+    if options.in_thread and is_async:
         msg = (
-            f"{where}: parameter `{first.name}` needs an annotation: "
-            f"it says which events the handler hears, as in `{first.name}: {event_base.__name__}`"
+            f"{name} ({location}): in_thread=True is for synchronous handlers; "
+            f"an asynchronous one runs on the loop"
         )
         raise HandlerSignatureError(msg)
-    keys = tuple(dict.fromkeys(message_types(first.annotation)))
-    for key in keys:
-        if not isinstance(key, type) or not issubclass(key, event_base):
-            msg = (
-                f"{where}: parameter `{first.name}` is annotated {show(key)}, which is not a "
-                f"subclass of {event_base.__name__}, the base of this registry"
-            )
-            raise HandlerSignatureError(msg)
     return HandlerSpec(
         function=function,
         name=name,
         location=location,
-        keys=tuple(key for key in keys if isinstance(key, type)),
+        keys=keys,
         parameters=(
-            with_role(first, "message"),
-            *(with_role(each, role_of(each, second=i == 0)) for i, each in enumerate(rest)),
+            with_role(parameters[0], "message"),
+            *(with_role(p, role_of(p, second=i == 0)) for i, p in enumerate(parameters[1:])),
         ),
-        is_async=inspect.iscoroutinefunction(function),
+        is_async=is_async,
         owner=owner,
+        lifetime=options.lifetime or "scoped",
+        in_thread=options.in_thread,
     )
 
 
-def read_class(owner: type, event_base: type) -> tuple[HandlerSpec, ...]:
-    """Read every public method of a class whose first parameter takes an event.
+def read_guard(function: Callable[..., Any], bases: Bases) -> GuardSpec:
+    """Read an asynchronous function of a message, its context and ``proceed`` as a guard.
+
+    Raises `HandlerSignatureError` naming the guard, its file and line, and the parameter.
+    """
+    parameters = read_parameters(function, HandlerSignatureError)
+    name, location = describe(function)
+    if not is_asynchronous(function):
+        msg = f"{name} ({location}): a guard must be an `async def`; it awaits `proceed()`"
+        raise HandlerSignatureError(msg)
+    keys = read_keys(function, parameters, bases)
+    required = [each for each in parameters if each.default is MISSING]
+    if len(parameters) < 3 or len(required) > 3 or any(each.keyword_only for each in required):
+        msg = (
+            f"{name} ({location}): a guard takes three parameters, as in "
+            f"`async def {name.rpartition('.')[2]}(message, ctx, proceed)`, not {len(required)}"
+        )
+        raise HandlerSignatureError(msg)
+    return GuardSpec(function, name, location, keys)
+
+
+def read_keys(
+    function: Callable[..., object], parameters: tuple[Parameter, ...], bases: Bases
+) -> tuple[type, ...]:
+    """Return the classes that the first parameter is annotated with."""
+    expected = bases[0].__name__
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        msg = (
+            f"{place(function)}: a handler cannot be a generator; "
+            f"emit the results as events instead"
+        )
+        raise HandlerSignatureError(msg)
+    if not parameters or parameters[0].keyword_only:
+        msg = (
+            f"{place(function)}: its first parameter must take the event, as in `event: {expected}`"
+        )
+        raise HandlerSignatureError(msg)
+    first = parameters[0]
+    if first.annotation is MISSING:
+        msg = (
+            f"{place(function)}: parameter `{first.name}` needs an annotation: "
+            f"it says which events the handler hears, as in `{first.name}: {expected}`"
+        )
+        raise HandlerSignatureError(msg)
+    keys: dict[type, None] = {}
+    for key in message_types(first.annotation):
+        if not isinstance(key, type) or not issubclass(key, bases):
+            msg = (
+                f"{place(function)}: parameter `{first.name}` is annotated {show(key)}, which is "
+                f"not a subclass of {expected}, the base of this registry"
+            )
+            raise HandlerSignatureError(msg)
+        keys[key] = None
+    return tuple(keys)
+
+
+def is_asynchronous(function: Callable[..., object]) -> bool:
+    """Say whether calling a function, or a callable object, gives a coroutine."""
+    return inspect.iscoroutinefunction(function) or (
+        not isinstance(function, (type, FunctionType, MethodType, functools.partial))
+        and inspect.iscoroutinefunction(type(function).__call__)
+    )
+
+
+def read_class(owner: type, bases: Bases, options: HandlerOptions) -> tuple[HandlerSpec, ...]:
+    """Read every public method of a class whose first parameter takes a message.
 
     Methods come in the order in which the class and its bases define them, bases first.
 
@@ -181,30 +277,33 @@ def read_class(owner: type, event_base: type) -> tuple[HandlerSpec, ...]:
     names = dict.fromkeys(
         name for base in reversed(owner.__mro__[:-1]) for name in vars(base) if name[0] != "_"
     )
-    methods = [
-        method
-        for name in names
-        if inspect.isfunction(method := inspect.getattr_static(owner, name))
-        and hears(method, event_base)
-    ]
-    if not methods:
+    specs: list[HandlerSpec] = []
+    for name in names:
+        method = inspect.getattr_static(owner, name)
+        if isinstance(method, (staticmethod, classmethod)):
+            # Such a method needs no instance.
+            function = getattr(owner, name)
+            if hears(function, bases, skip_self=False):
+                specs.append(read_handler(function, bases, options))
+        elif inspect.isfunction(method) and hears(method, bases, skip_self=True):
+            specs.append(read_handler(method, bases, options, owner=owner))
+    if not specs:
         msg = (
             f"{place(owner)}: no public method takes an event; the first parameter after "
-            f"`self` must be annotated with a subclass of {event_base.__name__}"
+            f"`self` must be annotated with a subclass of {bases[0].__name__}"
         )
         raise HandlerSignatureError(msg)
-    return tuple(read_handler(method, event_base, owner=owner) for method in methods)
+    return tuple(specs)
 
 
-def hears(method: Callable[..., object], event_base: type) -> bool:
-    """Say whether a method's first parameter takes an event."""
-    parameters = list(inspect.signature(method).parameters.values())[1:]
+def hears(method: Callable[..., object], bases: Bases, *, skip_self: bool) -> bool:
+    """Say whether a method's first parameter takes a message."""
+    parameters = list(inspect.signature(method).parameters.values())[skip_self:]
     if not parameters or parameters[0].annotation is MISSING:
         return False
-    first = read_parameters(method, HandlerSignatureError, skip_self=True)[0]
+    first = read_parameters(method, HandlerSignatureError, skip_self=skip_self)[0]
     return any(
-        isinstance(key, type) and issubclass(key, event_base)
-        for key in message_types(first.annotation)
+        isinstance(key, type) and issubclass(key, bases) for key in message_types(first.annotation)
     )
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Hashable
-from contextlib import suppress
+from collections.abc import Generator, Hashable, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 from runtime._bus import EventBus, Scope, root_bus
+from runtime.building import Resolver
 from runtime.bus import Host
 from runtime.errors import DeadlockError, TerminalClosed
-from runtime.plan import build_table
+from runtime.explain import Explanation, explain
+from runtime.lifetimes import Surroundings, Wired, Wiring
+from runtime.plan import Plans
 from runtime.policies import MailboxPolicy
+from runtime.publishers import Publisher, sequential
 from runtime.registry import MessageRegistry
 from runtime.sinks.base import Sink
 from runtime.workers import in_worker
@@ -32,8 +36,8 @@ class Stats:
     """What a terminal has done so far.
 
     `emitted == handled + failed + dropped + expired + rejected_at_close + pending`, at any moment
-    in which no code of the runtime is running. `published` counts inline publishes, `sunk` events
-    that the store has confirmed, `scopes` the blocks that are open.
+    in which no code of the runtime is running. `published` and `sent` count inline runs, `sunk`
+    events that the store has confirmed, `scopes` the blocks that are open.
     """
 
     emitted: int
@@ -44,6 +48,7 @@ class Stats:
     rejected_at_close: int
     pending: int
     published: int
+    sent: int
     sunk: int
     dead_letters: int
     scopes: int
@@ -78,8 +83,10 @@ class BusTerminal(Generic[E]):
         self,
         *registries: MessageRegistry[E],
         sink: Sink | None = None,
+        publisher: Publisher = sequential,
         mailbox: MailboxPolicy = MailboxPolicy(),  # noqa: B008 -- immutable
         concurrency: int = 100,
+        resolver: Resolver | None = None,
         name: str = "runtime",
     ) -> None:
         if concurrency < 1:
@@ -87,12 +94,16 @@ class BusTerminal(Generic[E]):
             raise ValueError(msg)
         self.name = name
         self._registries = registries
+        self._publisher = None if publisher is sequential else publisher
+        self._resolver = resolver
+        self._plans: Plans | None = None
         self._host = Host(
             name,
             capacity=mailbox.capacity,
             concurrency=concurrency,
             sink=sink,
             begin=self._begin,
+            find_provider=self._find_provider,
         )
         self._core = self._host.core
         self._bus: EventBus[E] = root_bus(self._core)
@@ -124,13 +135,77 @@ class BusTerminal(Generic[E]):
 
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
-        self._core.freeze(build_table(self._registries, self._core, {BusTerminal: self}))
+        plans = self._freeze()
+        self._use(plans)
         self._core.open(loop)
+
+    def _freeze(self) -> Plans:
+        """Return the plans, made of the registries if they are not there yet."""
+        if self._plans is None:
+            around = Surroundings(
+                self._core, {BusTerminal: self}, self._resolver, self._host.in_thread
+            )
+            wiring = Wiring(around, {})
+            self._plans = Plans(wiring, self._publisher).including(self._registries)
+        return self._plans
+
+    def _find_provider(self, wanted: object) -> Wired:
+        return self._freeze().wiring.resolve(wanted)
+
+    def _use(self, plans: Plans) -> None:
+        """Dispatch by these plans from now on."""
+        self._plans = plans
+        self._core.freeze(plans.table())
+
+    def include(self, registry: MessageRegistry[E]) -> None:
+        """Add the handlers, guards and factories of a registry, each handler once.
+
+        On a terminal that is frozen the dispatch table is replaced as a whole: what is running
+        goes on with the old one.
+
+        Raises what is wrong with the wiring, and `DuplicateHandler`; then nothing has changed.
+        """
+        if self._plans is None:
+            self._registries = (*self._registries, registry)
+        else:
+            self._use(self._plans.including([registry]))
+
+    @contextmanager
+    def override(self, mapping: Mapping[Any, object]) -> Generator[None]:
+        """Serve some types by other objects inside a ``with`` block, for tests.
+
+        Values of `mapping` are objects, or factories wrapped in `use`. Singletons that depend on
+        an overridden type are built anew inside; messages that are emitted inside keep the
+        override. What was before is back after the block, also if it raises.
+
+        Raises what is wrong with the wiring.
+        """
+        before = self._freeze()
+        self._use(before.overriding(mapping))
+        try:
+            yield
+        finally:
+            self._use(before)
+
+    def explain(self, message_type: type) -> Explanation:
+        """Say what happens to messages of a class: handlers in order, guards, wiring.
+
+        The result is data; its `str` is for a person to read. Raises what is wrong with the
+        wiring.
+        """
+        return explain(self._freeze(), message_type)
 
     def stats(self) -> Stats:
         """Return the ledger."""
         # Nothing drops a message or lets it expire yet.
-        return Stats(**self._core.ledger(), dropped=0, expired=0, sunk=self._host.sunk)
+        host = self._host
+        return Stats(
+            **self._core.ledger(),
+            dropped=0,
+            expired=0,
+            sunk=host.sunk,
+            dead_letters=host.dead_letters,
+        )
 
     async def drain(self, timeout: float | None = None) -> None:
         """Wait until nothing is queued or running.
@@ -171,7 +246,10 @@ class BusTerminal(Generic[E]):
         await self._quiet_within(timeout)
         core.begin_rejecting()
         stuck = await self._stop_workers()
-        await self._host.close_sink()
+        try:
+            await self._host.leave_terminal()
+        finally:
+            await self._host.close_sink()
         stats = self.stats()
         return ShutdownReport(
             handled=stats.handled,

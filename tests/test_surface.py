@@ -10,6 +10,7 @@ import runtime
 
 PUBLIC = {
     "BusTerminal",
+    "Command",
     "DeadLetter",
     "Delivery",
     "Event",
@@ -18,10 +19,14 @@ PUBLIC = {
     "MessageContext",
     "MessageRegistry",
     "Record",
+    "Resolver",
     "Scope",
     "ShutdownReport",
     "Stats",
+    "concurrent",
+    "isolated",
     "run",
+    "sequential",
     "use",
 }
 MODULES = [

@@ -35,8 +35,13 @@ cdef class EventBus:
 
 cdef class Scope(Storage):
     cdef EventBus _bus
+    cdef Storage inside
     cdef readonly object name
 
 
 cdef class BusProvider(Provider):
+    cdef Core core
+
+
+cdef class ScopeProvider(Provider):
     cdef Core core

@@ -23,7 +23,7 @@ import os
 from datetime import datetime, timezone
 from types import GenericAlias, MappingProxyType
 
-from runtime.errors import MailboxFull, ScopeClosed, TerminalClosed
+from runtime.errors import MailboxFull, NoHandler, ScopeClosed, TerminalClosed
 
 cdef object NO_HEADERS = MappingProxyType({})
 
@@ -180,6 +180,10 @@ cdef class EventBus:
                 if plan.wants_context:
                     context = self.context_for(context)
                 return plan.only.call.invoke(event, context, None)
+            if not plan.simple:
+                return core.host.publish(
+                    plan, event, self.context_for(context), self.storage, self.box
+                )
         run = Publication.__new__(Publication)
         run.error = refusal
         if refusal is None:
@@ -194,6 +198,34 @@ cdef class EventBus:
                     run.storage = new_storage(core, self.box, None)
                     run.owns_storage = True
         return run
+
+    def send(self, object command, MessageContext context=None):
+        """Have the command carried out now, in the caller's task and scope, and return the reply.
+
+        Its one handler is that of the nearest class in the command's MRO; its exception propagates
+        unchanged. Scopes and cancellation are as with `publish`.
+
+        Raises, when awaited, `NoHandler`, `TerminalClosed` and `ScopeClosed`.
+        """
+        cdef Core core = self.core
+        cdef Plan plan
+        cdef object refusal = None
+        if core.phase != OPEN or (self.storage is not None and self.storage.closed):
+            refusal = self.refusal(command)
+        if refusal is None:
+            plan = core.table.find(command)
+            core.sent += 1
+            if plan.count == 0:
+                refusal = NoHandler.of(command)
+            elif plan.only is not None:
+                if plan.wants_context:
+                    context = self.context_for(context)
+                return plan.only.call.invoke(command, context, None)
+            else:
+                return core.host.send(
+                    plan, command, self.context_for(context), self.storage, self.box
+                )
+        return core.host.refuse(refusal)
 
     def emit(self, object event, MessageContext context=None, *, object key=None, callback=None):
         """Hand the event to a mailbox and return at once.
@@ -350,7 +382,9 @@ cdef class Scope(Storage):
     def bus(self):
         """The bus whose publishes share this scope."""
         cdef Core core
-        if self._bus is None:
+        if self._bus is None and self.inside is not None:
+            self._bus = new_bus(<Core>self.core, self.inside, <Mailbox>self.inside.box, None)
+        elif self._bus is None:
             core = <Core>self.core
             if self.box is None:
                 self.box = (
@@ -363,11 +397,24 @@ cdef class Scope(Storage):
         return self.core.host.enter_scope(self)
 
     def __aexit__(self, kind, error, traceback):
-        return self.core.host.leave_scope(self)
+        return self.core.host.leave_scope(self, error)
+
+    def resolve(self, object wanted):
+        """Return the object that a handler in this scope would be given for a parameter.
+
+        `wanted` is what its annotation would be. Raises, when awaited, `ProviderError`,
+        `ScopeClosed`, and what a factory raises.
+        """
+        return self.core.host.resolve(self, wanted)
 
     def __repr__(self):
-        state = "closed" if self.closed else "open"
+        state = "closed" if self.storage.closed else "open"
         return f"<Scope {self.name!r} {state}>" if self.name is not None else f"<Scope {state}>"
+
+    @property
+    def storage(self):
+        """Where the scope keeps what it has built."""
+        return self if self.inside is None else self.inside
 
     def _end(self):
         """Drop what the scope has built; its bus takes nothing more."""
@@ -393,3 +440,21 @@ cdef class BusProvider(Provider):
             <Mailbox>storage.box,
             context,
         )
+
+
+@cython.final
+cdef class ScopeProvider(Provider):
+    """Serves the scope at hand."""
+
+    def __cinit__(self, Core core not None):
+        self.core = core
+
+    cdef object provide(self, object context, Storage storage):
+        cdef Scope scope
+        if isinstance(storage, Scope):
+            return storage
+        # The scope of one call, opened without a block: a face for it.
+        scope = Scope.__new__(Scope)
+        scope.core = self.core
+        scope.inside = storage if storage is not None else self.core.root
+        return scope

@@ -12,17 +12,19 @@ cdef object ENDED
 cdef class Handler:
     cdef readonly object spec
     cdef readonly Provider actor
-    cdef Call call
-    cdef Plan solo_plan
-    cdef bint is_async
-    cdef bint needs_scope
+    cdef readonly Call call
+    cdef readonly tuple waits
+    cdef readonly bint is_async
+    cdef readonly bint needs_scope
+    cdef readonly bint manages
     cdef bint wants_context
-
-    cdef Plan solo(self)
+    cdef bint simple
 
 
 cdef class Plan:
     cdef readonly tuple handlers
+    cdef readonly tuple guards
+    cdef readonly object publisher
     cdef readonly object key_field
     cdef readonly object key_owner
     cdef Py_ssize_t count
@@ -30,6 +32,7 @@ cdef class Plan:
     cdef bint needs_scope
     cdef bint wants_context
     cdef bint has_actors
+    cdef bint simple
 
 
 cdef class Table:

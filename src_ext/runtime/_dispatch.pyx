@@ -19,7 +19,7 @@ from runtime._capi cimport (
     PyTuple_GET_ITEM,
     PySendResult,
 )
-from runtime._wiring cimport Call, Provider
+from runtime._wiring cimport Call, Provider, Singleton
 
 from types import GeneratorType
 
@@ -29,7 +29,11 @@ cdef object ENDED = object()
 
 @cython.final
 cdef class Handler:
-    """A registered handler, wired for one terminal."""
+    """A registered handler, wired for one terminal.
+
+    `waits` are the factories to be awaited before it is called; `manages` says that its scope
+    will have something to leave. A handler with neither is simple: the core runs it by itself.
+    """
 
     def __cinit__(
         self,
@@ -40,6 +44,8 @@ cdef class Handler:
         bint needs_scope,
         bint wants_context,
         Provider actor=None,
+        tuple waits=(),
+        bint manages=False,
     ):
         self.spec = spec
         self.call = call
@@ -47,34 +53,62 @@ cdef class Handler:
         self.needs_scope = needs_scope
         self.wants_context = wants_context
         self.actor = actor
+        self.waits = waits
+        self.manages = manages
+        self.simple = not waits and not manages
 
-    cdef Plan solo(self):
-        """Return the plan that holds this handler alone."""
-        if self.solo_plan is None:
-            self.solo_plan = Plan((self,))
-        return self.solo_plan
+    def settle(self):
+        """Say whether nothing is left to wait for: all that was is there for good."""
+        cdef object factory
+        for factory in self.waits:
+            if not (isinstance(factory, Singleton) and factory.is_built()):
+                return False
+        self.waits = ()
+        self.simple = not self.manages
+        return self.simple
 
 
 @cython.final
 cdef class Plan:
     """The handlers of one message type, in registration order.
 
-    A message type with `__key__` has the field's name in `key_field` and the class that declares
-    it in `key_owner`.
+    `guards` wrap each of them; `publisher` runs them if it is not the sequential one. A message
+    type with `__key__` has the field's name in `key_field` and the class that declares it in
+    `key_owner`. The core runs a simple plan by itself; another takes `runtime.running`.
     """
 
-    def __cinit__(self, tuple handlers not None, object key_field=None, object key_owner=None):
-        cdef Handler handler
+    def __cinit__(
+        self,
+        tuple handlers not None,
+        *,
+        tuple guards=(),
+        object publisher=None,
+        object key_field=None,
+        object key_owner=None,
+    ):
         self.handlers = handlers
         self.count = len(handlers)
+        self.guards = guards
+        self.publisher = publisher
         self.key_field = key_field
         self.key_owner = key_owner
         for handler in handlers:
-            self.needs_scope |= handler.needs_scope
-            self.wants_context |= handler.wants_context
-            self.has_actors |= handler.actor is not None
-        if self.count == 1:
-            handler = handlers[0]
+            self.needs_scope |= (<Handler>handler).needs_scope
+            self.wants_context |= (<Handler>handler).wants_context
+            self.has_actors |= (<Handler>handler).actor is not None
+        if guards or publisher is not None:
+            self.wants_context = True
+        self.settle()
+
+    def settle(self):
+        """See whether the core can run the plan by itself, now that what was awaited is there."""
+        cdef Handler handler
+        self.simple = not self.guards and self.publisher is None
+        for handler in self.handlers:
+            if not handler.simple and not handler.settle():
+                self.simple = False
+        if self.simple and self.count == 1:
+            handler = self.handlers[0]
             # Its own coroutine can be handed to the caller: nothing is left to do after it.
             if handler.is_async and not handler.needs_scope:
                 self.only = handler

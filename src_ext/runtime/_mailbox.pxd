@@ -1,7 +1,7 @@
 """Fields of messages and mailboxes; see the .pyx for what they mean."""
 
 from runtime._dispatch cimport Handler, Plan, Table
-from runtime._wiring cimport Call, Provider, Storage
+from runtime._wiring cimport Factory, Storage
 
 cdef enum State:
     QUEUED
@@ -64,6 +64,7 @@ cdef class Core:
     cdef readonly object host
     cdef readonly object loop
     cdef readonly Mailbox pool
+    cdef readonly Storage root
     cdef dict boxes
     cdef dict lines
     cdef object quiet
@@ -81,7 +82,7 @@ cdef class Core:
     cdef long long failed
     cdef long long rejected
     cdef long long published
-    cdef long long dead_letters
+    cdef long long sent
     cdef public Py_ssize_t scopes
     cdef list undelivered
 
@@ -96,8 +97,8 @@ cdef class Core:
     cdef int check_quiet(self) except -1
 
 
-cdef class ActorProvider(Provider):
-    cdef Call call
+cdef class ActorProvider(Factory):
+    cdef Storage own_storage(self, Storage storage)
 
 
 cdef object as_callback(object callback)

@@ -9,7 +9,7 @@ worker awaits.
 cimport cython
 from runtime._capi cimport PyContext_CopyCurrent
 from runtime._dispatch cimport Handler, Plan, Publication, Table, as_exception
-from runtime._wiring cimport Call, Provider, Storage, new_storage
+from runtime._wiring cimport Factory, Storage, new_storage
 
 from asyncio import get_running_loop
 from collections import deque
@@ -47,6 +47,12 @@ cdef class Delivery:
         cdef DeliveryWait wait = DeliveryWait.__new__(DeliveryWait)
         wait.message = self
         return wait
+
+    def add_dead_letter(self, object letter):
+        """Note that a handler failed which a publisher of the user's own ran."""
+        if self.failures is None:
+            self.failures = []
+        self.failures.append(letter)
 
     def add_done_callback(self, object callback, /):
         """Call `callback(delivery)` soon after the message's end, on the loop.
@@ -191,6 +197,9 @@ cdef class Core:
         self.host = host
         self.capacity = capacity
         self.pool = new_mailbox(None, concurrency)
+        self.root = new_storage(self, None, None)
+        self.root.detached = True
+        self.root.exits = []
         self.boxes = {}
         self.lines = {}
         self.undelivered = []
@@ -237,7 +246,12 @@ cdef class Core:
         cdef Delivery message
         if self.phase == CLOSED:
             raise TerminalClosed.of(self.host.name, event)
-        message = new_delivery(handler.solo(), event, context, PyContext_CopyCurrent())
+        message = new_delivery(
+            Plan((handler,), guards=self.table.find(event).guards),
+            event,
+            context,
+            PyContext_CopyCurrent(),
+        )
         message.control = True
         self.append(box, message)
         self.control += 1
@@ -397,7 +411,7 @@ cdef class Core:
             "rejected_at_close": self.rejected,
             "pending": self.queued + self.running,
             "published": self.published,
-            "dead_letters": self.dead_letters,
+            "sent": self.sent,
             "scopes": self.scopes,
         }
 
@@ -432,6 +446,7 @@ cdef class Core:
         cdef Mailbox box = self.actor_mailbox(handler, event, storage)
         cdef Storage link = storage
         cdef Publication run
+        cdef Plan plan
         if storage.owner is None or storage.box is not box:
             return self.host.wait_for_actor(box, handler, event, context)
         while link is not None:
@@ -439,8 +454,11 @@ cdef class Core:
                 raise DeadlockError.itself(handler.spec, box.name)
             link = link.parent
         # Its own turn: nobody else can be inside the actor.
+        plan = Plan((handler,), guards=self.table.find(event).guards)
+        if not plan.simple:
+            return self.host.run_on_turn(plan, handler, event, context, storage.branch(handler))
         run = Publication.__new__(Publication)
-        run.plan = handler.solo()
+        run.plan = plan
         run.event = event
         run.context = context
         run.storage = storage.branch(handler)
@@ -462,22 +480,38 @@ cdef class Core:
 
 
 @cython.final
-cdef class ActorProvider(Provider):
-    """Serves the instance of an actor class that lives in the mailbox at hand."""
-
-    def __cinit__(self, Call call not None):
-        self.call = call
+cdef class ActorProvider(Factory):
+    """Serves what lives as long as the mailbox at hand: an actor, and what it needs for itself."""
 
     cdef object provide(self, object context, Storage storage):
         cdef Mailbox box = <Mailbox>storage.box
-        cdef Storage own
         cdef object instance
+        if box.actors is not None and self in box.actors:
+            return box.actors[self]
+        instance = self.build(self.own_storage(storage))
+        self.keep(storage, instance)
+        return instance
+
+    cdef Storage own_storage(self, Storage storage):
+        """Return a storage outside of every scope, whose exits are the terminal's."""
+        cdef Core core = <Core>storage.core
+        cdef Storage own = new_storage(core, storage.box, None)
+        own.detached = True
+        own.exits = core.root.exits
+        return own
+
+    def home(self, Storage storage not None):
+        """Return where the object is built."""
+        return self.own_storage(storage)
+
+    def is_built(self, Storage storage not None):
+        """Say whether the mailbox has its object."""
+        cdef Mailbox box = <Mailbox>storage.box
+        return box.actors is not None and self in box.actors
+
+    def keep(self, Storage storage not None, object value):
+        """Give the mailbox its object."""
+        cdef Mailbox box = <Mailbox>storage.box
         if box.actors is None:
             box.actors = {}
-        elif self in box.actors:
-            return box.actors[self]
-        own = new_storage(storage.core, box, None)
-        own.detached = True
-        instance = self.call.invoke(None, None, own)
-        box.actors[self] = instance
-        return instance
+        box.actors[self] = value

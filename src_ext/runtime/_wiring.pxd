@@ -7,12 +7,14 @@ cdef enum:
 
 
 cdef class Storage:
-    cdef object core
-    cdef object box
+    cdef readonly object core
+    cdef readonly object box
     cdef object owner
     cdef Storage parent
     cdef dict cache
-    cdef bint closed
+    cdef public list exits
+    cdef public dict building
+    cdef public bint closed
     cdef bint detached
 
     cdef Storage branch(self, object owner)
@@ -20,6 +22,10 @@ cdef class Storage:
 
 cdef class Provider:
     cdef object provide(self, object context, Storage storage)
+
+
+cdef class ContextArgument(Provider):
+    cdef type wanted
 
 
 cdef class Constant(Provider):
@@ -48,7 +54,15 @@ cdef class Call:
 
 
 cdef class Factory(Provider):
-    cdef Call call
+    cdef readonly Call call
+    cdef readonly tuple waits
+    cdef readonly object mode
+
+    cdef object build(self, Storage storage)
+
+
+cdef class Transient(Factory):
+    pass
 
 
 cdef class Scoped(Factory):
@@ -56,6 +70,7 @@ cdef class Scoped(Factory):
 
 
 cdef class Singleton(Factory):
+    cdef Storage root
     cdef object value
     cdef bint built
 

@@ -17,12 +17,15 @@ from runtime._capi cimport (
     vectorcall,
 )
 
+from runtime.errors import ContextMismatch
+
 # For those who read signatures: more parameters than this cannot be supplied.
 ARGUMENT_LIMIT = MAX_ARGUMENTS
 
 cdef enum Kind:
     MESSAGE_ARGUMENT
     CONTEXT_ARGUMENT
+    TYPED_CONTEXT_ARGUMENT
     CONSTANT_ARGUMENT
     SINGLETON_ARGUMENT
     PROVIDED_ARGUMENT
@@ -34,9 +37,16 @@ cdef class Storage:
 
     `box` is the mailbox of the scope (None: the root pool). `owner` is the handler that runs in
     it on that mailbox's turn (None: nobody's turn), `parent` the storage that this one branches
-    from. A `detached` storage belongs to an actor's own dependencies: it is no scope that a
-    publish could share.
+    from. A `detached` storage belongs to a terminal's or an actor's own dependencies: it is no
+    scope that a publish could share. `exits` are the context managers to leave when the scope
+    ends, `building` what is being awaited for it.
     """
+
+    def add_exit(self, object manager):
+        """Leave a context manager when the scope ends, before those entered earlier."""
+        if self.exits is None:
+            self.exits = []
+        self.exits.append(manager)
 
     cdef Storage branch(self, object owner):
         """Return a storage of another handler that shares what this scope has built."""
@@ -45,6 +55,9 @@ cdef class Storage:
             self.cache = {}
         twin.cache = self.cache
         twin.parent = self
+        if self.exits is None:
+            self.exits = []
+        twin.exits = self.exits
         return twin
 
 
@@ -62,7 +75,10 @@ cdef class MessageArgument(Provider):
 
 @cython.final
 cdef class ContextArgument(Provider):
-    """Stands for the message's context."""
+    """Stands for the message's context, which must be of a class if one is asked for."""
+
+    def __cinit__(self, type wanted=None):
+        self.wanted = wanted
 
 
 @cython.final
@@ -94,6 +110,10 @@ cdef class Call:
             self.kinds[index] = kind_of(providers[index])
             if self.kinds[index] > CONTEXT_ARGUMENT:
                 self.plain = False
+
+    def __call__(self, object message, object context, Storage storage):
+        """Call with the arguments wired, from Python."""
+        return self.invoke(message, context, storage)
 
     cdef object invoke(self, object message, object context, Storage storage):
         """Call with the arguments wired. Raises what the call or a factory raises."""
@@ -152,7 +172,12 @@ cdef class Call:
                     arguments[index] = <PyObject*>context
                     continue
                 provider = <PyObject*>self.providers[index]
-                if kind == CONSTANT_ARGUMENT:
+                if kind == TYPED_CONTEXT_ARGUMENT:
+                    wanted = (<ContextArgument>provider).wanted
+                    if not isinstance(context, wanted):
+                        raise ContextMismatch.of(self.function, wanted, context)
+                    arguments[index] = <PyObject*>context
+                elif kind == CONSTANT_ARGUMENT:
                     arguments[index] = <PyObject*>(<Constant>provider).value
                 elif kind == SINGLETON_ARGUMENT and (<Singleton>provider).built:
                     arguments[index] = <PyObject*>(<Singleton>provider).value
@@ -172,6 +197,8 @@ cdef unsigned char kind_of(object provider) except 255:
     if isinstance(provider, MessageArgument):
         return MESSAGE_ARGUMENT
     if isinstance(provider, ContextArgument):
+        if (<ContextArgument>provider).wanted is not None:
+            return TYPED_CONTEXT_ARGUMENT
         return CONTEXT_ARGUMENT
     if isinstance(provider, Constant):
         return CONSTANT_ARGUMENT
@@ -183,10 +210,58 @@ cdef unsigned char kind_of(object provider) except 255:
 
 
 cdef class Factory(Provider):
-    """Serves what a callable builds."""
+    """Serves what a callable builds.
 
-    def __cinit__(self, Call call not None):
+    `mode` is how: "plain" is a call, "context" enters what the call returns; "async",
+    "async_context" and "foreign" have to be awaited, which `runtime.building` does beforehand and
+    keeps the result. `waits` are the factories that must be awaited before the call.
+    """
+
+    def __cinit__(self, Call call not None, str mode="plain", tuple waits=(), *args):
         self.call = call
+        self.mode = mode
+        self.waits = waits
+
+    cdef object build(self, Storage storage):
+        cdef object manager
+        cdef object value
+        if self.mode == "plain":
+            return self.call.invoke(None, None, storage)
+        if self.mode != "context":
+            raise RuntimeError(f"{self.call.function!r} has not been awaited")
+        manager = self.call.invoke(None, None, storage)
+        value = manager.__enter__()
+        storage.add_exit(manager)
+        return value
+
+    def home(self, Storage storage not None):
+        """Return where the object is built: in the scope at hand, unless it outlives it."""
+        return storage
+
+    def start(self, Storage storage not None):
+        """Call the factory: the coroutine or context manager that has to be awaited."""
+        return self.call.invoke(None, None, storage)
+
+
+@cython.final
+cdef class Transient(Factory):
+    """Builds a new object each time."""
+
+    cdef object provide(self, object context, Storage storage):
+        if self.mode == "plain" or self.mode == "context":
+            return self.build(storage)
+        # Awaited beforehand, once for each argument that takes one.
+        return (<list>storage.cache[self]).pop()
+
+    def is_built(self, Storage storage not None):
+        """Say no: each time is the first."""
+        return False
+
+    def keep(self, Storage storage not None, object value):
+        """Lay an object by for the call that it was awaited for."""
+        if storage.cache is None:
+            storage.cache = {}
+        storage.cache.setdefault(self, []).append(value)
 
 
 @cython.final
@@ -200,21 +275,49 @@ cdef class Scoped(Factory):
             cache = storage.cache = {}
         elif self in cache:
             return cache[self]
-        value = self.call.invoke(None, None, storage)
+        value = self.build(storage)
         cache[self] = value
         return value
+
+    def is_built(self, Storage storage not None):
+        """Say whether the scope has its object."""
+        return storage.cache is not None and self in storage.cache
+
+    def keep(self, Storage storage not None, object value):
+        """Give the scope its object."""
+        if storage.cache is None:
+            storage.cache = {}
+        storage.cache[self] = value
 
 
 @cython.final
 cdef class Singleton(Factory):
-    """Builds one object for the terminal, when first asked for."""
+    """Builds one object for the terminal, when first asked for.
+
+    It outlives every scope, so it is built in the terminal's own storage, `root`.
+    """
+
+    def __cinit__(self, Call call, str mode, tuple waits, Storage root not None):
+        self.root = root
 
     cdef object provide(self, object context, Storage storage):
         if not self.built:
-            # It outlives every scope, so it is built outside of all of them.
-            self.value = self.call.invoke(None, None, None)
+            self.value = self.build(self.root)
             self.built = True
         return self.value
+
+    def home(self, Storage storage=None):
+        """Return where the object is built."""
+        return self.root
+
+    def is_built(self, Storage storage=None):
+        """Say whether the object is there."""
+        return self.built
+
+    def keep(self, Storage storage, object value):
+        """Take the object."""
+        self.value = value
+        self.built = True
 
 
 cdef object take_error():
@@ -223,3 +326,10 @@ cdef object take_error():
         reraise()
     except BaseException as error:
         return error
+
+
+def make_storage(object core, object box=None, *, object owner=None, bint detached=False):
+    """Return the storage of a new scope."""
+    cdef Storage storage = new_storage(core, box, owner)
+    storage.detached = detached
+    return storage

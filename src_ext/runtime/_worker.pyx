@@ -100,7 +100,9 @@ cdef class Worker:
     @property
     def handler_name(self):
         """The name of the handler that is suspended, or None."""
-        return self.handler.spec.name if self.coroutine is not None else None
+        if self.coroutine is None:
+            return None
+        return self.handler.spec.name if self.handler is not None else "the publisher"
 
     cdef object step(self, object error):
         cdef object outcome
@@ -175,6 +177,9 @@ cdef class Worker:
                 self.reject()
             return ENDED
         message.state = RUNNING
+        if plan.publisher is not None and message.index == 0 and plan.count > 0:
+            message.index = plan.count
+            return self.start_publisher()
         while message.index < plan.count:
             handler = <Handler>PyTuple_GET_ITEM(plan.handlers, message.index)
             message.index += 1
@@ -191,6 +196,12 @@ cdef class Worker:
         cdef PyObject* result
         cdef PySendResult status = PYGEN_RETURN
         self.handler = handler
+        if not handler.simple or message.plan.guards:
+            self.storage = new_storage(self.core, self.box, handler)
+            self.coroutine = self.core.host.run_attempt(
+                message.plan, handler, message.event, message.context, self.storage
+            )
+            return self.advance(None)
         if handler.needs_scope:
             self.storage = new_storage(self.core, self.box, handler)
         PyContext_Enter(<object>variables)
@@ -208,6 +219,15 @@ cdef class Worker:
             status = self.start_other(result, &yielded)
         PyContext_Exit(variables)
         return self.left_off(status, yielded)
+
+    cdef object start_publisher(self):
+        """Let a publisher of the user's own run the handlers."""
+        cdef Delivery message = self.message
+        self.handler = None
+        self.coroutine = self.core.host.emit_with(
+            message, message.plan, message.event, message.context, self.box
+        )
+        return self.advance(None)
 
     cdef PySendResult start_other(self, PyObject* result, PyObject** yielded) noexcept:
         """Start what a handler returned that is no plain coroutine, if it can be awaited."""
@@ -265,10 +285,12 @@ cdef class Worker:
         if message.control:
             message.failures.append(error)
         else:
-            self.core.dead_letters += 1
             message.failures.append(
                 self.core.host.record_failure(
-                    message.event, message.context, self.handler.spec, error
+                    message.event,
+                    message.context,
+                    self.handler.spec if self.handler is not None else None,
+                    error,
                 )
             )
         if isinstance(error, (KeyboardInterrupt, SystemExit)):

@@ -3,12 +3,15 @@ from datetime import datetime
 from types import GenericAlias, TracebackType
 from typing import Any, Generic, Self, TypeVar, final, overload
 
-from typing_extensions import disjoint_base
+from typing_extensions import TypeForm, disjoint_base
 
 from runtime._mailbox import Core, Delivery, Mailbox
 from runtime._wiring import Provider, Storage
+from runtime.messages import Command
 from runtime.sinks.base import Record
 
+_R = TypeVar("_R")
+_T = TypeVar("_T")
 _E_contra = TypeVar("_E_contra", contravariant=True)
 
 @disjoint_base
@@ -33,6 +36,9 @@ class EventBus(Generic[_E_contra]):
     def publish(
         self, event: _E_contra, context: MessageContext | None = None
     ) -> Coroutine[Any, Any, None]: ...
+    def send(
+        self, command: Command[_R], context: MessageContext | None = None
+    ) -> Coroutine[Any, Any, _R]: ...
     def emit(
         self,
         event: _E_contra,
@@ -82,10 +88,17 @@ class Scope(Storage, Generic[_E_contra]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> Coroutine[Any, Any, None]: ...
+    @property
+    def storage(self) -> Storage: ...
+    def resolve(self, wanted: TypeForm[_T]) -> Coroutine[Any, Any, _T]: ...
     def _end(self) -> None: ...
 
 @final
 class BusProvider(Provider):
     def __new__(cls, core: Core) -> BusProvider: ...
+
+@final
+class ScopeProvider(Provider):
+    def __new__(cls, core: Core) -> ScopeProvider: ...
 
 def root_bus(core: Core) -> EventBus[Any]: ...

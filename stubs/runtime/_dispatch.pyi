@@ -1,13 +1,19 @@
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from typing import Any, final
 
-from runtime._wiring import Call, Provider
-from runtime.signature import HandlerSpec
+from runtime._wiring import Call, Factory, Provider
+from runtime.publishers import Publisher
+from runtime.signature import GuardSpec, HandlerSpec
 
 @final
 class Handler:
     spec: HandlerSpec
+    call: Call
     actor: Provider | None
+    is_async: bool
+    needs_scope: bool
+    manages: bool
+    waits: tuple[Factory, ...]
     def __new__(
         cls,
         spec: HandlerSpec,
@@ -17,19 +23,28 @@ class Handler:
         needs_scope: bool,
         wants_context: bool,
         actor: Provider | None = None,
+        waits: tuple[Factory, ...] = (),
+        manages: bool = False,
     ) -> Handler: ...
+    def settle(self) -> bool: ...
 
 @final
 class Plan:
     handlers: tuple[Handler, ...]
+    guards: tuple[GuardSpec, ...]
+    publisher: Publisher | None
     key_field: str | None
     key_owner: type | None
     def __new__(
         cls,
         handlers: tuple[Handler, ...],
+        *,
+        guards: tuple[GuardSpec, ...] = (),
+        publisher: Publisher | None = None,
         key_field: str | None = None,
         key_owner: type | None = None,
     ) -> Plan: ...
+    def settle(self) -> None: ...
 
 @final
 class Table:

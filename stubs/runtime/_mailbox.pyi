@@ -4,7 +4,7 @@ from typing import Any, final
 
 from runtime._bus import MessageContext
 from runtime._dispatch import Handler, Table
-from runtime._wiring import Call, Provider, Storage
+from runtime._wiring import Factory, Storage
 from runtime.bus import Host
 from runtime.messages import DeadLetter
 
@@ -15,6 +15,7 @@ class Delivery:
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]: ...
     def wait(self) -> Coroutine[Any, Any, None]: ...
+    def add_dead_letter(self, letter: DeadLetter) -> None: ...
     def add_done_callback(self, callback: Callable[[Delivery], object], /) -> None: ...
 
 @final
@@ -37,6 +38,7 @@ class Core:
     host: Host
     loop: asyncio.AbstractEventLoop | None
     pool: Mailbox
+    root: Storage
     capacity: int
     scopes: int
     def __new__(cls, host: Host, *, capacity: int, concurrency: int) -> Core: ...
@@ -72,5 +74,7 @@ class Core:
     def actor_mailbox(self, handler: Handler, event: object, storage: Storage) -> Mailbox: ...
 
 @final
-class ActorProvider(Provider):
-    def __new__(cls, call: Call) -> ActorProvider: ...
+class ActorProvider(Factory):
+    def home(self, storage: Storage) -> Storage: ...
+    def is_built(self, storage: Storage) -> bool: ...
+    def keep(self, storage: Storage, value: object) -> None: ...

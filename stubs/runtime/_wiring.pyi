@@ -1,12 +1,23 @@
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Final, Self, final
 
 from typing_extensions import disjoint_base
 
+from runtime._bus import MessageContext
+from runtime._dispatch import Handler
+from runtime._mailbox import Core, Mailbox
+
 ARGUMENT_LIMIT: Final[int]
 
 @disjoint_base
-class Storage: ...
+class Storage:
+    core: Core
+    box: Mailbox | None
+    exits: list[AbstractAsyncContextManager[Any] | AbstractContextManager[Any]] | None
+    building: dict[Factory, Any] | None
+    closed: bool
+    def add_exit(self, manager: Any) -> None: ...
 
 @disjoint_base
 class Provider: ...
@@ -15,7 +26,8 @@ class Provider: ...
 class MessageArgument(Provider): ...
 
 @final
-class ContextArgument(Provider): ...
+class ContextArgument(Provider):
+    def __new__(cls, wanted: type | None = None) -> Self: ...
 
 @final
 class Constant(Provider):
@@ -25,6 +37,9 @@ class Constant(Provider):
 class Call:
     function: Callable[..., Any]
     providers: tuple[Provider, ...]
+    def __call__(
+        self, message: object, context: MessageContext | None, storage: Storage | None
+    ) -> Any: ...
     def __new__(
         cls,
         function: Callable[..., Any],
@@ -34,12 +49,38 @@ class Call:
 
 @disjoint_base
 class Factory(Provider):
-    def __new__(cls, call: Call) -> Self: ...
+    call: Call
+    mode: str
+    waits: tuple[Factory, ...]
+    def __new__(
+        cls, call: Call, mode: str = "plain", waits: tuple[Factory, ...] = (), *args: Any
+    ) -> Self: ...
+    def home(self, storage: Storage) -> Storage: ...
+    def start(self, storage: Storage) -> Any: ...
+    def is_built(self, storage: Storage) -> bool: ...
+    def keep(self, storage: Storage, value: object) -> None: ...
+
+@final
+class Transient(Factory):
+    def is_built(self, storage: Storage) -> bool: ...
+    def keep(self, storage: Storage, value: object) -> None: ...
 
 @final
 class Scoped(Factory):
-    def __new__(cls, call: Call) -> Scoped: ...
+    def is_built(self, storage: Storage) -> bool: ...
+    def keep(self, storage: Storage, value: object) -> None: ...
 
 @final
 class Singleton(Factory):
-    def __new__(cls, call: Call) -> Singleton: ...
+    def __new__(cls, call: Call, mode: str, waits: tuple[Factory, ...], root: Storage) -> Self: ...
+    def home(self, storage: Storage | None = None) -> Storage: ...
+    def is_built(self, storage: Storage | None = None) -> bool: ...
+    def keep(self, storage: Storage | None, value: object) -> None: ...
+
+def make_storage(
+    core: Core,
+    box: Mailbox | None = None,
+    *,
+    owner: Handler | None = None,
+    detached: bool = False,
+) -> Storage: ...

@@ -93,7 +93,7 @@ class Account:
 assert_type(Account(Mailer("here")).mailer, Mailer)
 registry.register(greet, count)
 registry.register(Account, lifetime="forever")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-registry.factory(make_mailer, lifetime="actor")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+registry.factory(make_mailer, lifetime="forever")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 UserCreated(1, "Ada").name = "Bob"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 UserCreated(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

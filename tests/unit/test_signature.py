@@ -42,12 +42,12 @@ async def on_created(
 
 
 def roles(function: Callable[..., object]) -> list[tuple[str, str]]:
-    return [(each.name, each.role) for each in read_handler(function, Event).parameters]
+    return [(each.name, each.role) for each in read_handler(function, (Event,)).parameters]
 
 
 def test_a_handler_is_read_with_its_place() -> None:
     """Name, place, key and roles come from the function itself."""
-    spec = read_handler(on_created, Event)
+    spec = read_handler(on_created, (Event,))
     line = inspect.getsourcelines(on_created)[1]
     assert spec.name == f"{__name__}.on_created"
     assert spec.location == f"{__file__}:{line}"

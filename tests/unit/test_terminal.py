@@ -248,6 +248,7 @@ async def test_stats_name_the_whole_ledger() -> None:
             "rejected_at_close": 0,
             "pending": 1,
             "published": 1,
+            "sent": 0,
             "sunk": 0,
             "dead_letters": 0,
             "scopes": 2,

@@ -1,0 +1,201 @@
+"""The half of the wiring that waits: building what must be awaited, and leaving scopes.
+
+The compiled wiring calls factories that are plain functions. What has to be awaited is built
+beforehand, here, and kept where the compiled wiring finds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from contextvars import Context
+from typing import Any, Protocol
+
+from runtime._wiring import Factory, Scoped, Storage, Transient
+
+__all__ = ("Resolver", "ResolverScope", "leave", "prepare")
+
+logger = logging.getLogger("runtime")
+
+
+class ResolverScope(Protocol):
+    """What a foreign container serves from inside one scope."""
+
+    async def resolve(self, tp: Any, /) -> Any:
+        """Return the container's object of a type."""
+
+
+class Resolver(Protocol):
+    """A foreign container that serves what the registries do not know.
+
+    It is asked when the terminal freezes, and trusted. What it serves counts as scoped.
+    """
+
+    def provides(self, tp: Any, /) -> bool:
+        """Say whether the container knows a type."""
+        ...
+
+    def scope(self) -> AbstractAsyncContextManager[ResolverScope]:
+        """Return a context manager, entered once for each scope and left with its exception."""
+        ...
+
+
+async def prepare(waits: Sequence[Factory], storage: Storage) -> None:
+    """Build what must be awaited before a call in a scope.
+
+    An object that several ask for at the same time is built once; if that fails, each of them
+    raises, or tries again.
+    """
+    for factory in waits:
+        if not factory.is_built(storage):
+            home = factory.home(storage)
+            if isinstance(factory, Transient):
+                factory.keep(home, await build(factory, home))
+            elif isinstance(factory, Scoped):
+                await build_scoped(factory, home)
+            else:
+                await build_shared(factory, home)
+
+
+async def build(factory: Factory, home: Storage) -> object:
+    """Build an object in the current task, and note in `home` what has to be left."""
+    await prepare(factory.waits, home)
+    made: Any = factory.start(home)
+    if factory.mode == "async":
+        return await made
+    if factory.mode == "async_context":
+        value: object = await made.__aenter__()
+    elif factory.mode == "context":
+        value = made.__enter__()
+    else:
+        return made
+    home.add_exit(made)
+    return value
+
+
+async def build_scoped(factory: Scoped, home: Storage) -> None:
+    """Build a scope's object in the task of whoever asks first; others wait for it."""
+    if home.building is None:
+        home.building = {}
+    while not factory.is_built(home):
+        ahead: asyncio.Future[None] | None = home.building.get(factory)
+        if ahead is not None:
+            await asyncio.shield(ahead)
+            continue
+        done = home.building[factory] = asyncio.get_running_loop().create_future()
+        try:
+            factory.keep(home, await build(factory, home))
+        finally:
+            del home.building[factory]
+            done.set_result(None)
+
+
+async def build_shared(factory: Factory, home: Storage) -> None:
+    """Build what outlives every scope in a task of its own, so that nobody's end is its end."""
+    if home.building is None:
+        home.building = {}
+    owner: Owner | None = home.building.get(factory)
+    if owner is None:
+        owner = home.building[factory] = Owner(factory, home)
+    await asyncio.shield(owner.built)
+
+
+class Owner(AbstractAsyncContextManager[None]):
+    """The task that builds a shared object, enters it and leaves it again.
+
+    Task groups and cancel scopes have to be left by the task that entered them, and a start
+    belongs to nobody's context.
+    """
+
+    def __init__(self, factory: Factory, home: Storage) -> None:
+        loop = asyncio.get_running_loop()
+        self.built: asyncio.Future[None] = loop.create_future()
+        self._released = asyncio.Event()
+        self._task: asyncio.Task[None] = asyncio.Task(
+            self._own(factory, home), loop=loop, name="runtime.owner", context=Context()
+        )
+
+    async def _own(self, factory: Factory, home: Storage) -> None:
+        try:
+            if factory.mode != "async_context":
+                factory.keep(home, await build(factory, home))
+                self._finish(factory, home, None)
+                return
+            await prepare(factory.waits, home)
+            manager: Any = factory.start(home)
+            value = await manager.__aenter__()
+        except BaseException as error:
+            self._finish(factory, home, error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        factory.keep(home, value)
+        home.add_exit(self)
+        self._finish(factory, home, None)
+        try:
+            await self._released.wait()
+        except BaseException as error:
+            await manager.__aexit__(type(error), error, error.__traceback__)
+            raise
+        await manager.__aexit__(None, None, None)
+
+    def _finish(self, factory: Factory, home: Storage, error: BaseException | None) -> None:
+        """Tell those who wait how the start has ended; the next to ask may try again."""
+        if home.building is not None:
+            home.building.pop(factory, None)
+        if self.built.done():
+            return
+        if error is None:
+            self.built.set_result(None)
+        elif isinstance(error, asyncio.CancelledError):
+            self.built.cancel()
+        else:
+            self.built.set_exception(error)
+            # Whoever gave up waiting has not lost a warning by it.
+            self.built.exception()
+
+    async def __aenter__(self) -> None:
+        """Wait until the object is built."""
+        await self.built
+
+    async def __aexit__(self, *error: object) -> None:
+        """Let the owner leave what it has entered, and wait for that."""
+        self._released.set()
+        await self._task
+
+
+async def leave(storage: Storage, error: BaseException | None) -> None:
+    """Leave everything that a scope has entered, in reverse, whatever happens meanwhile.
+
+    Each resource sees `error`, the exception that ended the scope, and cannot suppress it. Returns
+    if all went well; the caller then lets `error` go on. Otherwise raises everything together,
+    `error` first, as a `BaseExceptionGroup`; a single failure without `error` is raised as it is.
+    A cancellation stays one: then the other failures are logged.
+    """
+    failures: list[BaseException] = []
+    while storage.exits:
+        manager = storage.exits.pop()
+        state = (type(error), error, error.__traceback__) if error else (None, None, None)
+        try:
+            if isinstance(manager, AbstractAsyncContextManager):
+                await manager.__aexit__(*state)
+            else:
+                manager.__exit__(*state)
+        except BaseException as raised:  # noqa: BLE001 -- raised below
+            if raised is not error:
+                failures.append(raised)
+    if not failures:
+        return
+    everything = failures if error is None else [error, *failures]
+    if len(everything) == 1:
+        raise everything[0]
+    for each in everything:
+        if not isinstance(each, Exception):
+            for other in everything:
+                if other is not each:
+                    logger.error("a resource could not be left well", exc_info=other)
+            raise each
+    msg = "a scope could not be left well"
+    raise BaseExceptionGroup(msg, everything)

@@ -1,0 +1,114 @@
+"""What a terminal would do with a message, as data and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from runtime.lifetimes import Wired
+from runtime.messages import Command
+from runtime.plan import Plans, key_of
+
+__all__ = ("Dependency", "ExplainedHandler", "Explanation", "explain")
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """What serves one parameter, and what serves the parameters of that."""
+
+    parameter: str
+    source: str
+    dependencies: tuple[Dependency, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedHandler:
+    """One handler: where it is written, and how it is called."""
+
+    name: str
+    location: str
+    hears: tuple[str, ...]
+    """The classes that its first parameter is annotated with."""
+    runs: str
+    """How it runs: on the loop, awaited or called, in a thread, or in an actor's mailbox."""
+    dependencies: tuple[Dependency, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The plan of one message class. Its `str` is a page for a person to read."""
+
+    message: str
+    kind: str
+    publisher: str
+    key: str | None
+    """The field that chooses the mailbox, and the class that names it."""
+    guards: tuple[str, ...]
+    """Outermost first."""
+    handlers: tuple[ExplainedHandler, ...]
+    """In the order in which they run."""
+
+    def __str__(self) -> str:
+        """Write the plan down, a line for each fact."""
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        count = len(self.handlers)
+        yield f"{self.message}: {self.kind}, {count} handler{'' if count == 1 else 's'}"
+        if self.kind == "event":
+            yield f"  publisher: {self.publisher}"
+        if self.key is not None:
+            yield f"  mailbox: by {self.key}"
+        for guard in self.guards:
+            yield f"  guard: {guard}"
+        for number, handler in enumerate(self.handlers, 1):
+            yield f"  {number}. {handler.name} ({handler.location})"
+            yield f"     hears {', '.join(handler.hears)}; {handler.runs}"
+            for dependency in handler.dependencies:
+                yield from tree(dependency, 5)
+
+
+def tree(dependency: Dependency, indent: int) -> Iterator[str]:
+    """Write a dependency and what is below it."""
+    yield f"{' ' * indent}{dependency.parameter}: {dependency.source}"
+    for each in dependency.dependencies:
+        yield from tree(each, indent + 2)
+
+
+def explain(plans: Plans, message_type: type) -> Explanation:
+    """Return what happens to messages of a class."""
+    field, owner = key_of(message_type)
+    handlers: list[ExplainedHandler] = []
+    for number in plans.heard_by(message_type):
+        spec, wired = plans.registered[number].spec, plans.registered[number].wired
+        if wired.actor is not None:
+            runs = "runs in its actor's mailbox"
+        elif spec.in_thread:
+            runs = "runs in a thread"
+        else:
+            runs = "is awaited" if spec.is_async else "is called"
+        handlers.append(
+            ExplainedHandler(
+                spec.name,
+                spec.location,
+                tuple(key.__qualname__ for key in spec.keys),
+                runs,
+                tuple(dependency(name, each) for name, each in wired.arguments),
+            )
+        )
+    publisher = plans.publisher
+    guards = plans.guards_of(message_type)
+    return Explanation(
+        message=f"{message_type.__module__}.{message_type.__qualname__}",
+        kind="command" if issubclass(message_type, Command) else "event",
+        publisher="sequential" if publisher is None else getattr(publisher, "__name__", "custom"),
+        key=None if owner is None else f"{owner.__qualname__}.{field}",
+        guards=tuple(f"{each.name} ({each.location})" for each in guards),
+        handlers=tuple(handlers),
+    )
+
+
+def dependency(parameter: str, wired: Wired) -> Dependency:
+    """Return a dependency with everything below it."""
+    inner = tuple(dependency(name, each) for name, each in wired.inner)
+    return Dependency(parameter, wired.text, inner)

@@ -1,0 +1,166 @@
+"""Runs of plans that the compiled core does not run by itself.
+
+A plan comes here if it has guards, a publisher other than the sequential one, something to await
+before a handler, or something to leave after it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from runtime._bus import MessageContext
+from runtime._dispatch import Handler, Plan
+from runtime._mailbox import Core, Mailbox
+from runtime._wiring import Storage, make_storage
+from runtime.building import leave, prepare
+
+__all__ = ("attempt", "handle", "in_scope", "publish", "run_and_leave", "send")
+
+Proceed = Callable[[], Awaitable[Any]]
+
+
+async def publish(
+    core: Core,
+    plan: Plan,
+    event: object,
+    context: MessageContext,
+    storage: Storage | None,
+    box: Mailbox | None,
+) -> None:
+    """Run all handlers of a published event in a scope, the caller's or one for the call."""
+
+    async def run(home: Storage) -> None:
+        if plan.publisher is None:
+            for handler in plan.handlers:
+                await handle(core, plan, handler, event, context, home)
+        else:
+            await plan.publisher(
+                event,
+                context,
+                [listener(core, plan, handler, home) for handler in plan.handlers],
+            )
+
+    await in_scope(core, storage, box, run)
+    plan.settle()
+
+
+async def send(
+    core: Core,
+    plan: Plan,
+    command: object,
+    context: MessageContext,
+    storage: Storage | None,
+    box: Mailbox | None,
+) -> Any:
+    """Run a command's handler in a scope, the caller's or one for the call; return its reply."""
+
+    async def run(home: Storage) -> Any:
+        return await handle(core, plan, plan.handlers[0], command, context, home)
+
+    reply = await in_scope(core, storage, box, run)
+    plan.settle()
+    return reply
+
+
+async def attempt(
+    core: Core,
+    plan: Plan,
+    handler: Handler,
+    event: object,
+    context: MessageContext,
+    storage: Storage,
+) -> None:
+    """Run one handler of an emitted event in the scope made for it, and end that scope."""
+    try:
+        await run_and_leave(
+            storage, lambda home: handle(core, plan, handler, event, context, home, on_turn=True)
+        )
+    finally:
+        storage.closed = True
+    plan.settle()
+
+
+async def in_scope(
+    core: Core,
+    storage: Storage | None,
+    box: Mailbox | None,
+    run: Callable[[Storage], Awaitable[Any]],
+) -> Any:
+    """Run something in a scope that is open, or in one for the time of the call."""
+    if storage is not None:
+        return await run(storage)
+    storage = make_storage(core, box)
+    try:
+        return await run_and_leave(storage, run)
+    finally:
+        storage.closed = True
+
+
+async def run_and_leave(storage: Storage, run: Callable[[Storage], Awaitable[Any]]) -> Any:
+    """Run something in a scope, then leave what the scope has entered."""
+    try:
+        result = await run(storage)
+    except BaseException as error:
+        await leave(storage, error)
+        raise
+    await leave(storage, None)
+    return result
+
+
+def listener(
+    core: Core, plan: Plan, handler: Handler, storage: Storage
+) -> Callable[[object, MessageContext], Awaitable[None]]:
+    """Return a handler as a publisher calls it."""
+
+    async def listen(event: object, context: MessageContext) -> None:
+        await handle(core, plan, handler, event, context, storage)
+
+    return listen
+
+
+async def handle(
+    core: Core,
+    plan: Plan,
+    handler: Handler,
+    message: object,
+    context: MessageContext,
+    storage: Storage,
+    *,
+    on_turn: bool = False,
+) -> Any:
+    """Run one handler inside its guards, and return its result.
+
+    `on_turn` says that the caller has the turn of the mailbox that the handler's actor lives in.
+    """
+    if handler.actor is not None and not on_turn:
+        return await core.publish_to_actor(handler, message, context, storage)
+
+    async def call() -> Any:
+        await prepare(handler.waits, storage)
+        result = handler.call(message, context, storage)
+        return await result if inspect.isawaitable(result) else result
+
+    proceed: Proceed = call
+    for guard in reversed(plan.guards):
+        proceed = once(guard, message, context, proceed)
+    return await proceed()
+
+
+def once(guard: Any, message: object, context: MessageContext, inner: Proceed) -> Proceed:
+    """Return a guard's run, which lets what is inside run once at most."""
+    used = False
+
+    async def proceed() -> Any:
+        nonlocal used
+        if used:
+            msg = f"{guard.name} ({guard.location}) called proceed() twice for one message"
+            raise RuntimeError(msg)
+        used = True
+        return await inner()
+
+    async def run() -> Any:
+        return await guard.function(message, context, proceed)
+
+    return run
