@@ -7,13 +7,16 @@ import functools
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, cast
+from weakref import WeakValueDictionary
 
 from runtime._bus import EventBus, MessageContext, Scope
 from runtime._dispatch import Handler, Plan
 from runtime._mailbox import Core, Delivery, Mailbox
 from runtime._wiring import Call, Storage, make_storage
+from runtime._worker import Worker
 from runtime.building import leave, prepare
 from runtime.errors import DeadlockError, NoActorKey, ScopeClosed, SinkUnset, TerminalClosed
 from runtime.lifetimes import Wired
@@ -22,7 +25,7 @@ from runtime.publishers import Listener, sequential
 from runtime.running import attempt, handle, publish, send
 from runtime.signature import HandlerSpec
 from runtime.sinks.base import Record, Sink
-from runtime.workers import Workers, WorkerTask, in_worker
+from runtime.workers import Workers, worker_of
 
 __all__ = ("EventBus", "Host")
 
@@ -59,19 +62,26 @@ class Host:
         self.sunk = 0
         self.dead_letters = 0
         self._executor: ThreadPoolExecutor | None = None
+        self._turns: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
+        self._sinking = 0
+        self._sunk_all: asyncio.Event = asyncio.Event()
         self._sink = sink
         self._sink_lock = asyncio.Lock()
         self._sink_open = False
 
     def is_inside(self) -> bool:
         """Say whether a handler from a mailbox is running in this task."""
-        return in_worker()
+        return worker_of(self.core) is not None
 
     # Workers and failures
 
     def start_worker(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start one more worker on the terminal's loop."""
-        self.workers.start(self.core, loop)
+        self.workers.start(Worker(self.core), loop)
+
+    def start_heir(self, heir: Worker, loop: asyncio.AbstractEventLoop) -> None:
+        """Start a worker that goes on with another's message."""
+        self.workers.start(heir, loop)
 
     def record_failure(
         self,
@@ -87,15 +97,26 @@ class Host:
             error, (asyncio.CancelledError, TerminalClosed)
         )
         letter = DeadLetter(message, name, "closed" if cut_off else "failed", error)
-        logger.error(
-            "%s%s failed to handle %s %s",
-            name,
-            "" if handler is None else f" ({handler.location})",
-            type(message).__name__,
-            context.id,
-            exc_info=error,
-        )
+        try:
+            logger.error(
+                "%s%s failed to handle %s %s",
+                name,
+                "" if handler is None else f" ({handler.location})",
+                type(message).__name__,
+                context.id,
+                exc_info=error,
+            )
+        except Exception as broken:  # noqa: BLE001 -- reported
+            # A log that fails must not take the message's outcome with it.
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"the failure of {name} could not be logged", "exception": broken}
+            )
         return letter
+
+    def record_breakdown(self, message: object, error: BaseException) -> DeadLetter:
+        """Return a message under which a worker failed as a dead letter."""
+        self.dead_letters += 1
+        return DeadLetter(message, None, "failed", error)
 
     def record_rejection(self, message: object, error: TerminalClosed) -> DeadLetter:
         """Return a message that the close has turned away as a dead letter."""
@@ -148,21 +169,29 @@ class Host:
             else:
                 given = context if headers is None else MessageContext(headers=headers)
                 records.append(Record.of(event, bus._context(given)))  # noqa: SLF001
-        await self.open_sink()
-        await self._sink.sink(records)
+        self._sinking += 1
+        self._sunk_all.clear()
+        try:
+            await self.open_sink()
+            await self._sink.sink(records)
+        finally:
+            self._sinking -= 1
+            if self._sinking == 0:
+                self._sunk_all.set()
         self.sunk += len(records)
 
     async def wait_for_actor(
         self, box: Mailbox, handler: Handler, event: object, context: MessageContext | None
     ) -> None:
         """Let an actor handle a published event in its mailbox, and wait for it."""
-        task = asyncio.current_task()
-        if isinstance(task, WorkerTask) and task.worker.has_turn_of(box):
+        worker = worker_of(self.core)
+        if worker is not None and worker.has_turn_of(box):
             raise DeadlockError.itself(handler.spec, box.name)
         message = self.core.post_control(box, handler, event, context)
         try:
             await message.wait()
-        except asyncio.CancelledError:
+        except BaseException:
+            # Given up: what has not been started will not be.
             self.core.withdraw(message)
             raise
 
@@ -205,16 +234,27 @@ class Host:
         """Return the run of one handler of an emitted event, in the scope made for it."""
         return attempt(self.core, plan, handler, event, context, storage)
 
-    def run_on_turn(
+    async def run_on_turn(
         self,
+        box: Mailbox,
         plan: Plan,
         handler: Handler,
         event: object,
         context: MessageContext,
         storage: Storage,
-    ) -> Coroutine[Any, Any, Any]:
-        """Return the inline run of an actor's handler on the actor's own turn."""
-        return handle(self.core, plan, handler, event, context, storage, on_turn=True)
+    ) -> None:
+        """Run an actor's handler inline, on the turn of its mailbox that the caller has.
+
+        Runs inside one actor wait for each other, and the mailbox waits for all of them.
+        """
+        lock = self._turns.setdefault((box, handler.actor), asyncio.Lock())
+        self.core.enter_turn(box)
+        try:
+            async with lock:
+                await handle(self.core, plan, handler, event, context, storage, on_turn=True)
+        finally:
+            storage.closed = True
+            self.core.leave_turn(box)
 
     async def emit_with(
         self,
@@ -299,10 +339,18 @@ class Host:
                     await opener()
                 self._sink_open = True
 
-    async def close_sink(self) -> None:
-        """Close the sink, if it is open and can be closed."""
-        if self._sink_open:
-            self._sink_open = False
-            closer = getattr(self._sink, "close", None)
-            if closer is not None:
-                await closer()
+    async def close_sink(self, timeout: float) -> None:
+        """Close the sink, if it is open and can be closed, after the calls that are under way.
+
+        `timeout` is how many seconds those may take.
+        """
+        if self._sinking:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._sunk_all.wait()
+        async with self._sink_lock:
+            if self._sink_open:
+                self._sink_open = False
+                closer = getattr(self._sink, "close", None)
+                if closer is not None:
+                    await closer()

@@ -26,6 +26,7 @@ __all__ = (
     "SinkError",
     "SinkUnset",
     "TerminalClosed",
+    "WrongLoop",
 )
 
 
@@ -127,6 +128,18 @@ class TerminalClosed(BusError):
         """Say which terminal, and what it turned away."""
         refused = "" if message is None else f": {shorten(message)} was not taken"
         return cls(f"terminal {terminal!r} is closed{refused}", message)
+
+
+class WrongLoop(BusError):
+    """A terminal was used from another thread, or on another loop, than it belongs to."""
+
+    @classmethod
+    def of(cls, terminal: str) -> Self:
+        """Say which terminal, and how to reach it."""
+        return cls(
+            f"terminal {terminal!r} belongs to another thread: hand the call to its loop, as in "
+            f"loop.call_soon_threadsafe(bus.emit, event)"
+        )
 
 
 class ScopeClosed(BusError):

@@ -318,11 +318,12 @@ class Wiring:
             return source
         annotation = parameter.annotation
         what = (
-            f"parameter `{parameter.name}` needs an annotation"
+            "it needs an annotation that says what to provide"
             if annotation is MISSING
             else f"nothing provides {show(annotation)}; register a factory that returns it"
         )
-        return self._finding(ProviderError, path, f"{parameter.name}: {show(annotation)}", what)
+        label = parameter.name if annotation is MISSING else f"{parameter.name}: {show(annotation)}"
+        return self._finding(ProviderError, path, label, what, separator=".")
 
     def _source(self, parameter: Parameter, consumer: Lifetime) -> Wired | FactorySpec | None:
         """Find what serves a dependency, in the order that the documentation gives."""
@@ -356,7 +357,10 @@ class Wiring:
         lives = consumer if spec.lifetime == "transient" else spec.lifetime
         if RANK[lives] < RANK[consumer]:
             who = "an actor" if consumer == "actor" else f"a {consumer}"
-            what = f"{who} object cannot depend on a {spec.lifetime} one, which ends before it"
+            what = (
+                f"{who} object cannot depend on a {spec.lifetime} one, which ends before it; give "
+                f"one of them another lifetime"
+            )
             return self._finding(LifetimeError, path, spec.label, what)
         if spec.factory in self._building:
             return self._finding(ProviderError, path, spec.label, "it needs itself to be built")
@@ -428,11 +432,11 @@ class Wiring:
                     self._reaching[spec.factory] = True
         return self._reaching[spec.factory]
 
-    def _finding(self, error: type[BusError], path: Path, label: str, what: str) -> Wired:
+    def _finding(
+        self, error: type[BusError], path: Path, label: str, what: str, separator: str = " → "
+    ) -> Wired:
         """Note what is wrong, and go on with a stand-in to find the rest."""
-        *owners, last = (*path, label)
-        separator = "." if ": " in last else " → "
-        text = f"{' → '.join(owners)}{separator if owners else ''}{last}: {what}"
+        text = f"{' → '.join(path)}{separator if path else ''}{label}: {what}"
         if (error, text) not in self._findings:
             self._findings.append((error, text))
         return Wired(Constant(None), "nothing")

@@ -56,10 +56,14 @@ class Plans:
         """
         registries = tuple(registries)
         wiring = self.wiring.extended([each for r in registries for each in r.factories])
-        known = {each.spec for each in self.registered}
-        new = dict.fromkeys(each for r in registries for each in r.handlers if each not in known)
+        # Each function once, however often it was registered: the first time counts.
+        known = {identity(each.spec) for each in self.registered}
+        new: dict[object, HandlerSpec] = {}
+        for each in (each for r in registries for each in r.handlers):
+            if identity(each) not in known:
+                new.setdefault(identity(each), each)
         guards = dict.fromkeys((*self.guards, *(each for r in registries for each in r.guards)))
-        registered = (*self.registered, *(wire(wiring, spec) for spec in new))
+        registered = (*self.registered, *(wire(wiring, each) for each in new.values()))
         wiring.check()
         plans = Plans(wiring, self.publisher, registered, tuple(guards))
         plans.check_commands()
@@ -125,6 +129,11 @@ class Plans:
         ]
         if findings:
             raise DuplicateHandler("\n".join(findings))
+
+
+def identity(spec: HandlerSpec) -> tuple[object, object]:
+    """Return what makes a handler the same as another: what is called, and on what."""
+    return spec.function, spec.owner
 
 
 def wire(wiring: Wiring, spec: HandlerSpec) -> Registered:

@@ -241,6 +241,12 @@ def read_keys(
         )
         raise HandlerSignatureError(msg)
     first = parameters[0]
+    if first.annotation is MISSING and first.name == "self":
+        msg = (
+            f"{place(function)}: it is a method without its object: register a bound method, or "
+            f"the class"
+        )
+        raise HandlerSignatureError(msg)
     if first.annotation is MISSING:
         msg = (
             f"{place(function)}: parameter `{first.name}` needs an annotation: "
@@ -249,10 +255,17 @@ def read_keys(
         raise HandlerSignatureError(msg)
     keys: dict[type, None] = {}
     for key in message_types(first.annotation):
+        if key is type(None):
+            msg = (
+                f"{place(function)}: parameter `{first.name}` is annotated "
+                f"{show(first.annotation)}, but a message is never None"
+            )
+            raise HandlerSignatureError(msg)
         if not isinstance(key, type) or not issubclass(key, bases):
             msg = (
                 f"{place(function)}: parameter `{first.name}` is annotated {show(key)}, which is "
-                f"not a subclass of {expected}, the base of this registry"
+                f"not a subclass of {expected}, the base of this registry; derive it, or declare "
+                f"the registry with another `event_base=`"
             )
             raise HandlerSignatureError(msg)
         keys[key] = None

@@ -21,7 +21,7 @@ from runtime.policies import MailboxPolicy
 from runtime.publishers import Publisher, sequential
 from runtime.registry import MessageRegistry
 from runtime.sinks.base import Sink
-from runtime.workers import in_worker
+from runtime.workers import worker_of
 
 __all__ = ("BusTerminal", "ShutdownReport", "Stats")
 
@@ -134,7 +134,14 @@ class BusTerminal(Generic[E]):
         await self._host.open_sink()
 
     def _begin(self) -> None:
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError as error:
+            msg = (
+                f"terminal {self.name!r} opens on the running event loop, and there is none: use "
+                f"it inside `async def main()`, started with `runtime.run(main())`"
+            )
+            raise RuntimeError(msg) from error
         plans = self._freeze()
         self._use(plans)
         self._core.open(loop)
@@ -213,12 +220,16 @@ class BusTerminal(Generic[E]):
         `timeout` is in seconds. Raises `TimeoutError` after it, and `DeadlockError` inside a
         handler, which would wait for itself.
         """
-        if in_worker():
+        if worker_of(self._core) is not None:
             msg = "drain() inside a handler would wait for that handler"
             raise DeadlockError(msg)
         if self._core.loop is not None:
-            async with asyncio.timeout(timeout):
-                await self._core.await_quiet()
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._core.await_quiet()
+            except TimeoutError as error:
+                msg = f"{self._core.pending} messages are still queued or running after {timeout} s"
+                raise TimeoutError(msg) from error
 
     async def close(self, timeout: float = 30.0) -> ShutdownReport:
         """Finish what was accepted, then end.
@@ -227,14 +238,16 @@ class BusTerminal(Generic[E]):
         `TerminalClosed`; handlers may emit until `timeout` seconds have passed. What runs then is
         cancelled, what is queued is rejected and reported. Every call gets the same report.
 
+        Raises what singletons and the sink raise while they are left, with the report as a note.
         Raises `DeadlockError` inside a handler, which would wait for itself.
         """
         if self._shutdown is None:
-            if in_worker():
+            if worker_of(self._core) is not None:
                 msg = "close() inside a handler would wait for that handler"
                 raise DeadlockError(msg)
             if self._core.loop is None:
-                self._begin()
+                # Nothing was ever sent, so there is nothing to freeze.
+                self._core.open(asyncio.get_running_loop())
             self._shutdown = asyncio.create_task(self._close(timeout), name=f"{self.name}.close")
         return await asyncio.shield(self._shutdown)
 
@@ -245,19 +258,32 @@ class BusTerminal(Generic[E]):
         core.dismiss_lines()
         await self._quiet_within(timeout)
         core.begin_rejecting()
+        # Handlers may have stood in line since.
+        core.dismiss_lines()
         stuck = await self._stop_workers()
-        try:
-            await self._host.leave_terminal()
-        finally:
-            await self._host.close_sink()
+        errors: list[BaseException] = []
+        for step in (
+            self._host.leave_terminal(),
+            self._host.close_sink(max(UNWIND_SECONDS, began + timeout - time.monotonic())),
+        ):
+            try:
+                await step
+            except BaseException as error:  # noqa: BLE001 -- raised below, after the other step
+                errors.append(error)
         stats = self.stats()
-        return ShutdownReport(
+        report = ShutdownReport(
             handled=stats.handled,
             failed=stats.failed,
             undelivered=tuple(core.take_undelivered()),
             stuck=stuck,
             seconds=time.monotonic() - began,
         )
+        if errors:
+            msg = "the terminal could not be closed well"
+            failure = errors[0] if len(errors) == 1 else BaseExceptionGroup(msg, errors)
+            failure.add_note(f"the terminal is closed all the same: {report}")
+            raise failure
+        return report
 
     async def _stop_workers(self) -> tuple[str, ...]:
         """Cancel the handlers that run, reject what is queued, and name those that go on."""

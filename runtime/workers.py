@@ -9,7 +9,7 @@ from typing import cast
 from runtime._mailbox import Core
 from runtime._worker import Worker
 
-__all__ = ("WorkerTask", "Workers", "in_worker")
+__all__ = ("WorkerTask", "Workers", "worker_of")
 
 
 class WorkerTask(asyncio.Task[None]):
@@ -40,15 +40,16 @@ class Workers:
     def __init__(self) -> None:
         self.tasks: set[WorkerTask] = set()
 
-    def start(self, core: Core, loop: asyncio.AbstractEventLoop) -> None:
-        """Start one more worker."""
-        task = WorkerTask(Worker(core), loop)
+    def start(self, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
+        """Give a worker a task."""
+        task = WorkerTask(worker, loop)
         self.tasks.add(task)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(cast("WorkerTask", task))
-        # An interrupt has left the loop already; nobody will ask the task for it again.
+        # What a worker raises has been logged, or is an interrupt that has left the loop already;
+        # nobody will ask the task for it again.
         if not task.cancelled():
             task.exception()
 
@@ -57,6 +58,9 @@ class Workers:
         return [task for task in self.tasks if task.worker.handler_name is not None]
 
 
-def in_worker() -> bool:
-    """Say whether the current task runs a handler from a mailbox."""
-    return isinstance(asyncio.current_task(), WorkerTask)
+def worker_of(core: Core) -> Worker | None:
+    """Return the worker of a terminal that runs the current task's handler, if one does."""
+    task = asyncio.current_task()
+    if isinstance(task, WorkerTask) and task.worker.core is core:
+        return task.worker
+    return None

@@ -30,8 +30,8 @@ CREATE: Final = (
     "time TEXT NOT NULL, key TEXT, headers TEXT NOT NULL, payload TEXT NOT NULL)"
 )
 INSERT: Final = (
-    'INSERT OR IGNORE INTO "{table}" (id, type, time, key, headers, payload) '
-    "VALUES (?, ?, ?, ?, ?, ?)"
+    'INSERT INTO "{table}" (id, type, time, key, headers, payload) '
+    "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
 )
 GROUP: Final = 64
 """How many waiting `sink` calls may share one transaction."""
@@ -105,7 +105,8 @@ class SqliteSink:
         try:
             db = await asyncio.to_thread(self._connect)
         except sqlite3.Error as error:
-            raise SinkError(self._describe(error), ()) from error
+            msg = f"{self._path} cannot be opened as a database: {error}"
+            raise SinkError(msg, ()) from error
         self._writer = threading.Thread(
             target=self._write, args=(db,), name=f"SqliteSink({self._path})", daemon=True
         )
@@ -128,7 +129,7 @@ class SqliteSink:
         self._jobs.put(job)
         try:
             await job.confirmed
-        except sqlite3.Error as error:
+        except Exception as error:
             raise SinkError(self._describe(error), records) from error
 
     async def close(self) -> None:
@@ -138,7 +139,7 @@ class SqliteSink:
             self._jobs.put(None)
             await asyncio.to_thread(writer.join)
 
-    def _describe(self, error: sqlite3.Error) -> str:
+    def _describe(self, error: Exception) -> str:
         return f"{self._path}: SQLite did not save the events: {error}"
 
     def _connect(self) -> sqlite3.Connection:
@@ -171,14 +172,15 @@ class SqliteSink:
                     alone = failure is not None and len(group) > 1
                     job.finish(self._commit(db, [job]) if alone else failure)
 
-    def _commit(self, db: sqlite3.Connection, group: Sequence[Job]) -> sqlite3.Error | None:
+    def _commit(self, db: sqlite3.Connection, group: Sequence[Job]) -> Exception | None:
         """Write a group in one transaction; return what kept it from being saved."""
         try:
             db.execute("BEGIN IMMEDIATE")
             for job in group:
                 db.executemany(self._insert, job.rows)
             db.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 -- handed to the callers
+            # Not SQLite's own only: text that is no Unicode, a number that is too large.
             if db.in_transaction:
                 db.execute("ROLLBACK")
             return error

@@ -1,6 +1,8 @@
 """What every verb touches: the bus, the context of a message, and the scope."""
 
 cimport cython
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport uint64_t
 
@@ -17,7 +19,7 @@ from runtime._mailbox cimport (
     as_callback,
     new_delivery,
 )
-from runtime._wiring cimport Provider, Storage, new_storage
+from runtime._wiring cimport Provider, Storage, new_storage, take_error
 
 import os
 from datetime import datetime, timezone
@@ -170,17 +172,32 @@ cdef class EventBus:
         cdef Core core = self.core
         cdef Plan plan
         cdef Publication run
+        cdef PyObject* result
+        cdef object pending
         cdef object refusal = None
+        if core is None:
+            raise TypeError("this EventBus has no terminal")
         if core.phase != OPEN or (self.storage is not None and self.storage.closed):
             refusal = self.refusal(event)
         if refusal is None:
-            plan = core.table.find(event)
+            plan = core.table.plans.get(type(event))
+            if plan is None:
+                try:
+                    plan = core.table.miss(type(event))
+                except Exception as error:
+                    refusal = error
+        if refusal is None:
             core.published += 1
             if plan.only is not None:
                 if plan.wants_context:
                     context = self.context_for(context)
-                return plan.only.call.invoke(event, context, None)
-            if not plan.simple:
+                result = plan.only.call.invoke_raw(event, context, None)
+                if result != NULL:
+                    pending = <object>result
+                    Py_DECREF(pending)
+                    return pending
+                refusal = take_error()
+            elif not plan.simple:
                 return core.host.publish(
                     plan, event, self.context_for(context), self.storage, self.box
                 )
@@ -210,17 +227,25 @@ cdef class EventBus:
         cdef Core core = self.core
         cdef Plan plan
         cdef object refusal = None
+        if core is None:
+            raise TypeError("this EventBus has no terminal")
         if core.phase != OPEN or (self.storage is not None and self.storage.closed):
             refusal = self.refusal(command)
         if refusal is None:
-            plan = core.table.find(command)
+            try:
+                plan = core.table.find(command)
+            except Exception as error:
+                return core.host.refuse(error)
             core.sent += 1
             if plan.count == 0:
                 refusal = NoHandler.of(command)
             elif plan.only is not None:
                 if plan.wants_context:
                     context = self.context_for(context)
-                return plan.only.call.invoke(command, context, None)
+                try:
+                    return plan.only.call.invoke(command, context, None)
+                except Exception as error:
+                    refusal = error
             else:
                 return core.host.send(
                     plan, command, self.context_for(context), self.storage, self.box
@@ -243,6 +268,8 @@ cdef class EventBus:
         cdef Mailbox box
         cdef Plan plan
         cdef list callbacks = None if callback is None else [as_callback(callback)]
+        if core is None:
+            raise TypeError("this EventBus has no terminal")
         if core.phase != OPEN or (self.storage is not None and self.storage.closed):
             self.admit(event)
         plan = core.table.find(event)
@@ -311,7 +338,7 @@ cdef class EventBus:
         if key is not None:
             return self.core.mailbox(key)
         if plan.key_field is not None:
-            value = getattr(event, plan.key_field)
+            value = self.core.key_of(plan, event)
             if value is not None:
                 return self.core.mailbox((plan.key_owner, value))
         box = self.box

@@ -35,6 +35,8 @@ cdef extern from "Python.h":
     object PyContext_CopyCurrent()
     bint PyCoro_CheckExact(object candidate)
 
+    unsigned long PyThread_get_thread_ident() noexcept
+
     const size_t PY_VECTORCALL_ARGUMENTS_OFFSET
     # `arguments` are borrowed by the call; `names` may be NULL.
     object PyObject_Vectorcall(object function, PyObject** arguments, size_t count, PyObject* names)

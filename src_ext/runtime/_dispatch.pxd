@@ -55,8 +55,9 @@ cdef class Publication:
     cdef Storage storage
     cdef Py_ssize_t index
     cdef bint owns_storage
-    cdef bint on_turn
     cdef bint finished
+    cdef bint awaited
+    cdef bint running
 
     cdef object step(self)
     cdef object resume(self, object outcome)

@@ -123,7 +123,10 @@ cdef class Table:
         self.flatten = flatten
 
     cdef Plan miss(self, type message_type):
-        cdef Plan plan = self.flatten(message_type)
+        cdef Plan plan
+        if issubclass(message_type, type):
+            raise TypeError("a class was sent where a message, an instance, is expected")
+        plan = self.flatten(message_type)
         self.plans[message_type] = plan
         return plan
 
@@ -139,11 +142,18 @@ cdef class Publication:
     """The awaitable that runs a plan inline, handler after handler.
 
     It is a coroutine to everything that awaits one: `send`, `throw` and `close` reach the handler
-    that is running. `on_turn` says that the caller has the turn of the mailbox whose actors the
-    handlers belong to.
+    that is running.
     """
 
+    def __init__(self):
+        raise TypeError("a Publication comes from publish()")
+
     def __await__(self):
+        if self.finished:
+            raise RuntimeError("cannot reuse already awaited publish()")
+        if self.awaited:
+            raise RuntimeError("publish() is being awaited already")
+        self.awaited = True
         return self
 
     def __iter__(self):
@@ -166,13 +176,18 @@ cdef class Publication:
         """Raise an exception inside the handler that is running."""
         cdef object error = as_exception(kind, value, traceback)
         cdef object outcome
+        if self.running:
+            raise ValueError("publish() is executing already")
         if self.coroutine is None:
             self.finish()
             raise error
+        self.running = True
         try:
             outcome = self.resume(throw_into(self.coroutine, error))
         except BaseException as raised:
             raise self.fail(raised)
+        finally:
+            self.running = False
         if outcome is ENDED:
             raise StopIteration
         return outcome
@@ -180,6 +195,8 @@ cdef class Publication:
     def close(self):
         """End the handler that is running, if any, and start no other."""
         cdef object coroutine = self.coroutine
+        if self.running:
+            raise ValueError("publish() is executing already")
         self.finish()
         close = getattr(coroutine, "close", None)
         if close is not None:
@@ -188,6 +205,9 @@ cdef class Publication:
     cdef object step(self):
         if self.finished:
             raise RuntimeError("cannot reuse already awaited publish()")
+        if self.running:
+            raise ValueError("publish() is executing already")
+        self.running = True
         try:
             if self.error is not None:
                 raise self.error
@@ -196,6 +216,8 @@ cdef class Publication:
             return self.resume(ENDED)
         except BaseException as raised:
             raise self.fail(raised)
+        finally:
+            self.running = False
 
     cdef object resume(self, object outcome):
         """Run what is left, given how the running handler left off."""
@@ -208,7 +230,7 @@ cdef class Publication:
                 return ENDED
             handler = <Handler>PyTuple_GET_ITEM(self.plan.handlers, self.index)
             self.index += 1
-            if handler.actor is not None and not self.on_turn:
+            if handler.actor is not None:
                 result = self.storage.core.publish_to_actor(
                     handler, self.event, self.context, self.storage
                 )

@@ -72,6 +72,7 @@ cdef class Core:
     cdef Mailbox ready_tail
     cdef object parked
     cdef int searching
+    cdef unsigned long thread
     cdef readonly int capacity
     cdef Phase phase
     cdef Py_ssize_t queued
@@ -87,6 +88,8 @@ cdef class Core:
     cdef list undelivered
 
     cdef Mailbox mailbox(self, object name)
+    cdef object key_of(self, Plan plan, object event)
+    cdef int forget(self, Mailbox box) except -1
     cdef int post(self, Mailbox box, Delivery message) except -1
     cdef int append(self, Mailbox box, Delivery message) except -1
     cdef int push_ready(self, Mailbox box) except -1

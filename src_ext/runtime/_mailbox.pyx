@@ -7,14 +7,18 @@ worker awaits.
 """
 
 cimport cython
-from runtime._capi cimport PyContext_CopyCurrent
-from runtime._dispatch cimport Handler, Plan, Publication, Table, as_exception
+from runtime._capi cimport PyContext_CopyCurrent, PyThread_get_thread_ident
+from runtime._dispatch cimport Handler, Plan, Table, as_exception
 from runtime._wiring cimport Factory, Storage, new_storage
 
+import logging
 from asyncio import get_running_loop
 from collections import deque
+from inspect import iscoroutinefunction
 
-from runtime.errors import DeadlockError, DeliveryFailed, TerminalClosed
+from runtime.errors import DeadlockError, DeliveryFailed, TerminalClosed, WrongLoop
+
+cdef object logger = logging.getLogger("runtime")
 
 
 @cython.final
@@ -81,10 +85,14 @@ cdef class Delivery:
         self.plan = None
         if callbacks is not None:
             for callback in callbacks:
-                if isinstance(callback, DeliveryWait):
-                    (<DeliveryWait>callback).wake()
-                else:
-                    core.loop.call_soon(callback, self, context=variables)
+                try:
+                    if isinstance(callback, DeliveryWait):
+                        (<DeliveryWait>callback).wake()
+                    else:
+                        core.loop.call_soon(callback, self, context=variables)
+                except Exception:
+                    # One that cannot be called takes nothing down with it.
+                    logger.exception("a callback of %r could not be called", self)
         if core.quiet is not None:
             core.check_quiet()
         return 0
@@ -94,6 +102,11 @@ cdef object as_callback(object callback):
     """Return a callback. Raises `TypeError` if it cannot be called."""
     if not callable(callback):
         raise TypeError(f"a callback must be callable, not {callback!r}")
+    if iscoroutinefunction(callback):
+        raise TypeError(
+            f"a callback is a plain function, not the asynchronous {callback!r}; "
+            f"to await the end of a message, use `await delivery.wait()`"
+        )
     return callback
 
 
@@ -147,6 +160,9 @@ cdef class DeliveryWait:
         if failures is None:
             return 0
         if self.message.control:
+            if isinstance(failures[0], StopIteration):
+                # Let out, it would end the await as if all were well.
+                raise RuntimeError("an actor's handler raised StopIteration") from failures[0]
             raise failures[0]
         raise DeliveryFailed(tuple(failures)) from failures[0].error
 
@@ -208,10 +224,29 @@ cdef class Core:
 
     cdef Mailbox mailbox(self, object name):
         """Return the mailbox of a name, made if it is not there."""
-        cdef object box = self.boxes.get(name)
-        if box is None:
-            box = self.boxes[name] = new_mailbox(name, 1)
+        cdef object box
+        try:
+            box = self.boxes.get(name)
+            if box is None:
+                # Comparing names may run code that makes the same mailbox.
+                box = self.boxes.setdefault(name, new_mailbox(name, 1))
+        except TypeError as error:
+            raise TypeError(
+                f"{name!r} cannot name a mailbox: {error}; use a key that is hashable, such as a "
+                f"str, an int or a tuple of them"
+            ) from error
         return <Mailbox>box
+
+    cdef object key_of(self, Plan plan, object event):
+        """Return the value of the field that chooses a message's mailbox."""
+        try:
+            return getattr(event, plan.key_field)
+        except AttributeError as error:
+            owner = plan.key_owner
+            raise AttributeError(
+                f"{owner.__module__}.{owner.__qualname__}.__key__ is {plan.key_field!r}, but "
+                f"{type(event).__name__} has no such field"
+            ) from error
 
     def mailbox_names(self):
         """Return the names of the mailboxes that exist."""
@@ -273,7 +308,10 @@ cdef class Core:
 
     def await_room(self, Mailbox box not None):
         """Stand in line for room; the future returned means a reserved place."""
-        cdef object place = self.loop.create_future()
+        cdef object place
+        if self.phase == CLOSED:
+            raise TerminalClosed.of(self.host.name)
+        place = self.loop.create_future()
         self.lines.setdefault(box, deque()).append(place)
         box.blocked = True
         return place
@@ -356,14 +394,27 @@ cdef class Core:
             and box.actors is None
             and not box.forgotten
         ):
-            # Whoever still holds it finds the name's mailbox again.
-            del self.boxes[box.name]
-            box.forgotten = True
+            self.forget(box)
+        return 0
+
+    cdef int forget(self, Mailbox box) except -1:
+        """Drop a mailbox; whoever still holds it finds the name's mailbox again."""
+        box.forgotten = True
+        try:
+            if self.boxes.get(box.name) is box:
+                del self.boxes[box.name]
+                return 0
+        except Exception:
+            # A key that cannot be looked up any more, because it has changed or will not compare.
+            logger.exception("the key %r has changed while it named a mailbox", type(box.name))
+        self.boxes = {name: other for name, other in self.boxes.items() if other is not box}
         return 0
 
     cdef int wake(self) except -1:
         """Make one worker look at the run queue: the parked one, else a new one."""
         cdef object wakeup = self.parked
+        if PyThread_get_thread_ident() != self.thread:
+            raise WrongLoop.of(self.host.name)
         self.parked = None
         # One that was cancelled while parked will not come back.
         if wakeup is not None and not wakeup.done():
@@ -382,6 +433,7 @@ cdef class Core:
     def open(self, object loop):
         """Bind to a loop and take messages."""
         self.loop = loop
+        self.thread = PyThread_get_thread_ident()
         self.phase = OPEN
 
     def begin_closing(self):
@@ -445,32 +497,30 @@ cdef class Core:
         """Return the coroutine that lets an actor handle a published event."""
         cdef Mailbox box = self.actor_mailbox(handler, event, storage)
         cdef Storage link = storage
-        cdef Publication run
-        cdef Plan plan
-        if storage.owner is None or storage.box is not box:
+        if storage.owner is None or storage.closed or storage.box is not box:
             return self.host.wait_for_actor(box, handler, event, context)
         while link is not None:
             if (<Handler>link.owner).actor is handler.actor:
                 raise DeadlockError.itself(handler.spec, box.name)
             link = link.parent
-        # Its own turn: nobody else can be inside the actor.
         plan = Plan((handler,), guards=self.table.find(event).guards)
-        if not plan.simple:
-            return self.host.run_on_turn(plan, handler, event, context, storage.branch(handler))
-        run = Publication.__new__(Publication)
-        run.plan = plan
-        run.event = event
-        run.context = context
-        run.storage = storage.branch(handler)
-        run.owns_storage = run.on_turn = True
-        return run
+        return self.host.run_on_turn(box, plan, handler, event, context, storage.branch(handler))
+
+    def enter_turn(self, Mailbox box not None):
+        """Keep a mailbox from starting its next message, besides the one that is running."""
+        box.active += 1
+
+    def leave_turn(self, Mailbox box not None):
+        """Let a mailbox go on."""
+        box.active -= 1
+        self.release(box)
 
     def actor_mailbox(self, Handler handler, object event, Storage storage):
         """Return the mailbox whose actor hears an event published in a scope."""
         cdef Plan plan = self.table.find(event)
         cdef Mailbox box
         if plan.key_field is not None:
-            value = getattr(event, plan.key_field)
+            value = self.key_of(plan, event)
             if value is not None:
                 return self.mailbox((plan.key_owner, value))
         box = storage.box

@@ -57,6 +57,7 @@ cdef class Factory(Provider):
     cdef readonly Call call
     cdef readonly tuple waits
     cdef readonly object mode
+    cdef bint is_plain
 
     cdef object build(self, Storage storage)
 

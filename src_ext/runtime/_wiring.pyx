@@ -220,12 +220,13 @@ cdef class Factory(Provider):
     def __cinit__(self, Call call not None, str mode="plain", tuple waits=(), *args):
         self.call = call
         self.mode = mode
+        self.is_plain = mode == "plain"
         self.waits = waits
 
     cdef object build(self, Storage storage):
         cdef object manager
         cdef object value
-        if self.mode == "plain":
+        if self.is_plain:
             return self.call.invoke(None, None, storage)
         if self.mode != "context":
             raise RuntimeError(f"{self.call.function!r} has not been awaited")

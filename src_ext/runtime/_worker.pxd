@@ -9,7 +9,7 @@ from runtime._wiring cimport Storage
 
 
 cdef class Worker:
-    cdef Core core
+    cdef readonly Core core
     cdef Mailbox box
     cdef Delivery message
     cdef Handler handler
@@ -36,4 +36,6 @@ cdef class Worker:
     cdef int leave_box(self) except -1
     cdef int hand_over(self) except -1
     cdef int retire(self) except -1
-    cdef bint must_retire(self) except -1
+    cdef object proceed(self, object error)
+    cdef int give_up(self, object error) except -1
+    cdef object bequeath(self)

@@ -37,7 +37,11 @@ from runtime._mailbox cimport (
 )
 from runtime._wiring cimport new_storage, take_error
 
+import logging
+
 from runtime.errors import TerminalClosed
+
+cdef object logger = logging.getLogger("runtime")
 
 # A worker lets the loop run after this many messages, or after this many nanoseconds (looked at
 # every eighth message), whichever comes first.
@@ -105,6 +109,14 @@ cdef class Worker:
         return self.handler.spec.name if self.handler is not None else "the publisher"
 
     cdef object step(self, object error):
+        try:
+            return self.proceed(error)
+        except BaseException as raised:
+            if not self.finished:
+                self.give_up(raised)
+            raise
+
+    cdef object proceed(self, object error):
         cdef object outcome
         if self.coroutine is not None:
             self.core.searching += 1
@@ -124,6 +136,23 @@ cdef class Worker:
         self.wakeup = None
         return self.work()
 
+    cdef int give_up(self, object error) except -1:
+        """End a worker that something has failed under which must not fail.
+
+        Its message has failed; others go on with the rest.
+        """
+        cdef Delivery message = self.message
+        logger.critical("a worker of the runtime has failed", exc_info=error)
+        self.coroutine = None
+        if message is not None:
+            if message.failures is None:
+                message.failures = []
+            message.failures.append(self.core.host.record_breakdown(message.event, error))
+            message.state = RUNNING
+            self.complete()
+        self.retire()
+        return 0
+
     cdef object work(self):
         cdef Core core = self.core
         cdef Mailbox box
@@ -132,7 +161,8 @@ cdef class Worker:
         cdef object outcome
         while True:
             if self.message is None:
-                if self.must_retire():
+                if self.cancelled:
+                    # Whatever has become of that since, the next handler must not meet it.
                     self.retire()
                     return ENDED
                 if budget & BATCH_CHECK == 0 and budget < BATCH:
@@ -140,7 +170,7 @@ cdef class Worker:
                         self.leave_box()
                         return None
                 box = self.box
-                if box is None or box.head is None or box.ready:
+                if box is None or box.head is None or box.ready or box.active >= box.limit:
                     self.leave_box()
                     box = self.box = core.pop_ready()
                     if box is None:
@@ -151,6 +181,10 @@ cdef class Worker:
             if outcome is not ENDED:
                 self.hand_over()
                 return outcome
+            if self.message is None:
+                # Another worker has it.
+                self.retire()
+                return ENDED
             self.complete()
             if self.fatal is not None:
                 self.retire()
@@ -186,6 +220,8 @@ cdef class Worker:
             outcome = self.start(handler)
             if outcome is not ENDED:
                 return outcome
+            if self.cancelled and message.index < plan.count:
+                return self.bequeath()
         return ENDED
 
     cdef object start(self, Handler handler):
@@ -285,8 +321,10 @@ cdef class Worker:
         if message.control:
             message.failures.append(error)
         else:
+            # Logged under the emitter's context variables, so that a trace follows it.
             message.failures.append(
-                self.core.host.record_failure(
+                message.variables.run(
+                    self.core.host.record_failure,
                     message.event,
                     message.context,
                     self.handler.spec if self.handler is not None else None,
@@ -368,9 +406,13 @@ cdef class Worker:
             core.wake()
         return 0
 
-    cdef bint must_retire(self) except -1:
-        """Say whether a handler has left this worker's task cancelled."""
-        if not self.cancelled:
-            return False
-        self.cancelled = False
-        return self.task.cancelling() > 0
+    cdef object bequeath(self):
+        """Leave the rest of the message to a worker whose task nobody has cancelled."""
+        cdef Worker heir = Worker(self.core)
+        heir.box = self.box
+        heir.message = self.message
+        self.core.host.start_heir(heir, self.core.loop)
+        self.core.searching += 1
+        self.box = None
+        self.message = None
+        return ENDED

@@ -6,6 +6,7 @@ from runtime.workers import WorkerTask
 
 @final
 class Worker(Coroutine[Any, Any, None]):
+    core: Core
     task: WorkerTask | None
     cancelled: bool
     def __new__(cls, core: Core) -> Self: ...

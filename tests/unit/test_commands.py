@@ -134,15 +134,18 @@ async def test_two_commands_at_once_keep_their_scopes_apart() -> None:
         await gates[command.user_id].wait()
         return f"{id(session)}"
 
-    async with terminal_with(handler) as terminal:
-        async with terminal.scope() as one, terminal.scope() as two:
-            first = asyncio.create_task(one.bus.send(GetName(1)))
-            second = asyncio.create_task(two.bus.send(GetName(2)))
-            await asyncio.sleep(0)
-            gates[2].set()
-            assert await second == str(id(await two.resolve(Session)))
-            gates[1].set()
-            assert await first == str(id(await one.resolve(Session)))
+    async with (
+        terminal_with(handler) as terminal,
+        terminal.scope() as one,
+        terminal.scope() as two,
+    ):
+        first = asyncio.create_task(one.bus.send(GetName(1)))
+        second = asyncio.create_task(two.bus.send(GetName(2)))
+        await asyncio.sleep(0)
+        gates[2].set()
+        assert await second == str(id(await two.resolve(Session)))
+        gates[1].set()
+        assert await first == str(id(await one.resolve(Session)))
 
 
 async def test_what_a_command_sends_is_caused_by_it() -> None:

@@ -2,7 +2,16 @@
 
 from typing import Annotated, Any, ClassVar
 
-from runtime import BusTerminal, Command, Event, EventBus, MessageContext, MessageRegistry, isolated, use
+from runtime import (
+    BusTerminal,
+    Command,
+    Event,
+    EventBus,
+    MessageContext,
+    MessageRegistry,
+    isolated,
+    use,
+)
 
 
 class Ping(Event):

@@ -156,12 +156,16 @@ async def test_a_resource_sees_how_its_scope_ended(factory: Any) -> None:
             await terminal.bus.emit(Ping()).wait()
         assert LOG == ["session opens", "handler", "session ends LookupError"]
         LOG.clear()
-        with pytest.raises(KeyError):
+
+        async def body() -> None:
             async with terminal.scope() as scope:
                 with pytest.raises(LookupError):
                     await scope.bus.publish(Ping())
                 LOG.append("body")
                 raise KeyError
+
+        with pytest.raises(KeyError):
+            await body()
         assert LOG == ["session opens", "handler", "body", "session ends KeyError"]
 
 
@@ -191,7 +195,7 @@ async def test_a_resource_sees_a_cancellation(factory: Any, verb: str) -> None:
 
 
 async def test_resources_are_left_in_reverse_and_completely() -> None:
-    """Each is left before those that it was built from; failures are grouped, nothing is skipped."""
+    """Each is left before what it was built from; failures are grouped, nothing is skipped."""
 
     async def pool() -> AsyncIterator[Pool]:
         with noted("pool"):
@@ -203,7 +207,8 @@ async def test_resources_are_left_in_reverse_and_completely() -> None:
             yield Session("session")
         finally:
             LOG.append("session ends")
-            raise OSError("session")  # noqa: B012
+            msg = "session"
+            raise OSError(msg)
 
     async def repository(session: Session) -> AsyncIterator[Repository]:
         LOG.append("repository opens")
@@ -211,11 +216,13 @@ async def test_resources_are_left_in_reverse_and_completely() -> None:
             yield Repository("repository")
         finally:
             LOG.append("repository ends")
-            raise ValueError("repository")  # noqa: B012
+            msg = "repository"
+            raise ValueError(msg)
 
     async def handler(event: Ping, repository: Repository) -> None:
         if event.number:
-            raise LookupError("body")
+            msg = "body"
+            raise LookupError(msg)
 
     factories = [(pool, "scoped"), (session, "scoped"), (repository, "scoped")]
     async with terminal_with(handler, factories=factories) as terminal:
@@ -242,7 +249,8 @@ async def test_one_failure_while_leaving_is_raised_as_it_is() -> None:
 
     def session() -> Iterator[Session]:
         yield Session("session")
-        raise OSError("disk full")
+        msg = "disk full"
+        raise OSError(msg)
 
     async with terminal_with(ends_well, factories=[(session, "scoped")]) as terminal:
         with pytest.raises(OSError, match="disk full"):
@@ -269,7 +277,7 @@ async def test_a_resource_cannot_swallow_the_exception() -> None:
 async def test_a_cancellation_while_leaving_skips_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Cancelled while one resource is left, the others are left too, and it stays a cancellation."""
+    """Cancelled while one resource is left, the others are left too; a cancellation stays one."""
     entered = asyncio.Event()
 
     async def pool() -> AsyncIterator[Pool]:
@@ -286,7 +294,8 @@ async def test_a_cancellation_while_leaving_skips_nothing(
 
     async def repository(session: Session) -> AsyncIterator[Repository]:
         yield Repository("repository")
-        raise OSError("disk full")
+        msg = "disk full"
+        raise OSError(msg)
 
     async def handler(event: Ping, repository: Repository) -> None: ...
 
@@ -427,7 +436,8 @@ async def test_singletons_are_left_at_close_in_reverse() -> None:
     async def second(pool: Pool) -> AsyncIterator[Session]:
         with noted("session"):
             yield Session("session")
-        raise OSError("disk full")
+        msg = "disk full"
+        raise OSError(msg)
 
     async def handler(event: Ping, session: Session) -> None:
         LOG.append("handler")
@@ -542,7 +552,9 @@ async def test_a_transient_is_exempt_but_not_what_it_needs() -> None:
     singletons = [(Safe, "singleton"), (Unsafe, "singleton")]
     async with terminal_with(safe, factories=[*transients, *singletons]) as terminal:
         await terminal.bus.publish(Ping())
-    with pytest.raises(LifetimeError, match="Unsafe → .*Letter → Session: a singleton object cannot"):
+    with pytest.raises(
+        LifetimeError, match="Unsafe → .*Letter → Session: a singleton object cannot"
+    ):
         await terminal_with(unsafe, factories=[*transients, *singletons]).open()
 
 

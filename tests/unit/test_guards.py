@@ -231,18 +231,25 @@ async def no_message(ctx: Any, message: Any, proceed: Any) -> None: ...
         (not_async, "a guard must be an `async def`; it awaits `proceed()`"),
         (
             sync_like,
-            "a guard takes three parameters, as in `async def sync_like(message, ctx, proceed)`, "
-            "not 2",
+            (
+                "a guard takes three parameters, as in `async def sync_like(message, ctx, proceed)`, "
+                "not 2"
+            ),
         ),
         (
             too_much,
-            "a guard takes three parameters, as in `async def too_much(message, ctx, proceed)`, "
-            "not 4",
+            (
+                "a guard takes three parameters, as in `async def too_much(message, ctx, proceed)`, "
+                "not 4"
+            ),
         ),
         (
             no_message,
-            "parameter `ctx` is annotated typing.Any, which is not a subclass of Event, "
-            "the base of this registry",
+            (
+                "parameter `ctx` is annotated typing.Any, which is not a subclass of Event, "
+                "the base of this registry; derive it, or declare the registry with another "
+                "`event_base=`"
+            ),
         ),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -102,9 +102,9 @@ async def test_every_kind_of_handler_through_every_verb(kind: str) -> None:
     expected = 3 if kind == "class" else 1
     async with BusTerminal(registry) as terminal:
         await terminal.bus.publish(Ping(1))
-        assert LOG == [Ping(1)] * expected
+        assert [Ping(1)] * expected == LOG
         await terminal.bus.emit(Ping(2)).wait()
-        assert LOG == [Ping(1)] * expected + [Ping(2)] * expected
+        assert [Ping(1)] * expected + [Ping(2)] * expected == LOG
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "class"])
@@ -162,7 +162,8 @@ async def test_in_thread_runs_elsewhere_with_the_callers_variables() -> None:
         LOG.append((threading.current_thread() is threading.main_thread(), REQUEST.get()))
         REQUEST.set("leak")
         if event.number:
-            raise LookupError("in the thread")
+            msg = "in the thread"
+            raise LookupError(msg)
 
     registry = MessageRegistry(event_base=Event)
     registry.register(blocking, in_thread=True)
@@ -205,4 +206,4 @@ async def test_a_context_of_the_wrong_class_is_a_mismatch() -> None:
             await terminal.bus.emit(Ping()).wait()
         context = Tenant()
         await terminal.bus.publish(Ping(), context)
-    assert LOG == [context]
+    assert [context] == LOG

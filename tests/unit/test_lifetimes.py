@@ -312,7 +312,7 @@ MISSING: list[tuple[Any, str]] = [
         measure,
         f"{HERE}measure.shape: Shape: nothing provides Shape; register a factory that returns it",
     ),
-    (nameless, f"{HERE}nameless.extra: nothing: parameter `extra` needs an annotation"),
+    (nameless, f"{HERE}nameless.extra: it needs an annotation that says what to provide"),
 ]
 
 
@@ -343,10 +343,12 @@ async def test_a_captive_dependency_is_found_at_freeze() -> None:
     first, second = str(caught.value).splitlines()
     assert first == (
         f"{HERE}guard → Vault → Session: "
-        "a singleton object cannot depend on a scoped one, which ends before it"
+        "a singleton object cannot depend on a scoped one, which ends before it; "
+        "give one of them another lifetime"
     )
     assert second.endswith(
-        "Keeper → Session: an actor object cannot depend on a scoped one, which ends before it"
+        "Keeper → Session: an actor object cannot depend on a scoped one, which ends before it; "
+        "give one of them another lifetime"
     )
 
 

@@ -35,7 +35,8 @@ def five(log: list[str], bad: Sequence[int] = (2,)) -> MessageRegistry[Event]:
             log.append(f"{number} starts")
             await asyncio.sleep(0)
             if number in bad:
-                raise ValueError(f"handler {number}")
+                msg = f"handler {number}"
+                raise ValueError(msg)
             log.append(f"{number} ends")
 
         return handler
@@ -141,7 +142,8 @@ async def test_a_publisher_that_raises_fails_the_message() -> None:
     """An exception of the publisher's own is a dead letter without a handler's name."""
 
     async def broken(event: Any, context: MessageContext, listeners: Sequence[Listener]) -> None:
-        raise RuntimeError("broken")
+        msg = "broken"
+        raise RuntimeError(msg)
 
     log: list[str] = []
     async with BusTerminal(five(log), publisher=broken) as terminal:

@@ -120,14 +120,16 @@ WRONG: list[tuple[Callable[..., object], str]] = [
         stranger,
         (
             "parameter `event` is annotated Stranger, which is not a subclass of Event, "
-            "the base of this registry"
+            "the base of this registry; derive it, or declare the registry with another "
+            "`event_base=`"
         ),
     ),
     (
         half_stranger,
         (
             "parameter `event` is annotated Stranger, which is not a subclass of Event, "
-            "the base of this registry"
+            "the base of this registry; derive it, or declare the registry with another "
+            "`event_base=`"
         ),
     ),
     (

@@ -44,7 +44,7 @@ async def test_it_opens_at_its_first_message() -> None:
 def test_a_message_without_a_loop_is_an_error() -> None:
     """A terminal needs a running loop to open."""
     terminal = terminal_with()
-    with pytest.raises(RuntimeError, match="no running event loop"):
+    with pytest.raises(RuntimeError, match="terminal 'runtime' opens on the running event loop"):
         terminal.bus.emit(Ping())
 
 
