@@ -50,13 +50,17 @@ def make_terminal(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
     @asynccontextmanager
     async def make(*groups: list[Callable[..., Any]], **options: int) -> AsyncIterator[Any]:
-        async with request.param(*groups, **options) as terminal:
-            try:
-                yield terminal
-            except BaseException:
-                # A failed test does not wait for the handlers that it holds back.
-                await terminal.close(timeout=0)
-                raise
+        terminal = await request.param(*groups, **options).__aenter__()
+        try:
+            yield terminal
+        except asyncio.CancelledError:
+            # The test hangs, and closing might hang too.
+            raise
+        except BaseException:
+            # A failed test does not wait for the handlers that it holds back.
+            await terminal.close(timeout=0)
+            raise
+        await terminal.__aexit__(None, None, None)
 
     return make
 

@@ -105,7 +105,7 @@ class SqliteSink:
         try:
             db = await asyncio.to_thread(self._connect)
         except sqlite3.Error as error:
-            msg = f"{self._path} cannot be opened as a database: {error}"
+            msg = f"{self._path} cannot be opened as an SQLite database: {error}"
             raise SinkError(msg, ()) from error
         self._writer = threading.Thread(
             target=self._write, args=(db,), name=f"SqliteSink({self._path})", daemon=True

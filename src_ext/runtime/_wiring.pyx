@@ -243,6 +243,14 @@ cdef class Factory(Provider):
         """Call the factory: the coroutine or context manager that has to be awaited."""
         return self.call.invoke(None, None, storage)
 
+    def is_built(self, Storage storage not None):
+        """Say whether there is an object to serve."""
+        raise NotImplementedError(type(self).__name__)
+
+    def keep(self, Storage storage not None, object value):
+        """Take an object to serve."""
+        raise NotImplementedError(type(self).__name__)
+
 
 @cython.final
 cdef class Transient(Factory):

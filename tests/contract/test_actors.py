@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reference import Ledger
 
 from runtime import Event, EventBus
-from runtime.errors import DeadlockError, DeliveryFailed, NoActorKey
+from runtime.errors import DeadlockError, DeliveryFailed, MailboxFull, NoActorKey
 
 
 class Ask(Event):
@@ -97,7 +97,7 @@ async def test_actor_needs_a_key(make_terminal: MakeTerminal) -> None:
 
 
 async def test_publish_reaches_an_actor_at_its_place(make_terminal: MakeTerminal) -> None:
-    """It waits for the actor's mailbox, in the handlers' order, and bypasses a full queue."""
+    """It waits for the turn of the actor's mailbox, in the order of the event's handlers."""
     stage = Stage(hold={0})
     calls: list[str] = []
 
@@ -105,29 +105,50 @@ async def test_publish_reaches_an_actor_at_its_place(make_terminal: MakeTerminal
         await stage.work(work)
         calls.append(f"actor {work.number}")
 
-    def before(ask: Work) -> None:
-        calls.append(f"before {ask.number}")
+    def before(work: Work) -> None:
+        calls.append(f"before {work.number}")
 
-    def after(ask: Work) -> None:
-        calls.append(f"after {ask.number}")
+    def after(work: Work) -> None:
+        calls.append(f"after {work.number}")
 
-    async with make_terminal([before, make_actor([], work), after], capacity=1) as terminal:
+    async with make_terminal([before, make_actor([], work), after]) as terminal:
         terminal.bus.emit(Work(0), key="a")
-        await settle()
-        terminal.bus.emit(Work(1), key="a")
         async with terminal.scope("a") as scope:
-            publishing = asyncio.create_task(scope.bus.publish(Work(2)))
             await settle()
-            assert calls == ["before 0", "before 2"]
-            assert stage.started == [0]
+            publishing = asyncio.create_task(scope.bus.publish(Work(1)))
+            await settle()
+            assert calls == ["before 0", "before 1"]
             stage.release(0)
             await publishing
+        assert calls[2:] == ["actor 0", "after 0", "actor 1", "after 1"]
+        assert ledger(terminal) == Ledger(1, handled=1)
+
+
+async def test_publish_to_an_actor_needs_no_room(make_terminal: MakeTerminal) -> None:
+    """It takes none of the capacity, and enters a full mailbox while offers wait outside."""
+    stage = Stage(hold={0})
+
+    async def work(work: Work, bus: EventBus) -> None:
+        await stage.work(work)
+
+    async with make_terminal([make_actor([], work)], capacity=1) as terminal:
+        async with terminal.scope("a") as scope:
+            scope.bus.emit(Work(0))
+            await settle()
+            tasks = [asyncio.create_task(scope.bus.publish(Work(1)))]
+            await settle()
+            scope.bus.emit(Work(2))
+            with pytest.raises(MailboxFull, match="its capacity is 1"):
+                scope.bus.emit(Work(99))
+            tasks.append(asyncio.create_task(scope.bus.offer(Work(4))))
+            await settle()
+            tasks.append(asyncio.create_task(scope.bus.publish(Work(3))))
+            await settle()
+            stage.release(0)
+            await asyncio.gather(*tasks)
         await terminal.drain()
-        assert [each for each in calls if each.startswith("actor")] == [
-            *("actor 0", "actor 1", "actor 2")
-        ]
-        assert [each for each in calls if each.endswith("2")] == ["before 2", "actor 2", "after 2"]
-        assert ledger(terminal) == Ledger(2, handled=2)
+        assert stage.started == [0, 1, 2, 3, 4]
+        assert ledger(terminal) == Ledger(3, handled=3)
 
 
 async def test_error_of_an_actor_reaches_its_publisher(make_terminal: MakeTerminal) -> None:

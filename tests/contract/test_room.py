@@ -46,11 +46,14 @@ async def test_full_mailbox_refuses(make_terminal: MakeTerminal, key: str | None
 
 @both_kinds
 async def test_offer_with_room_is_an_emit(make_terminal: MakeTerminal, key: str | None) -> None:
-    """It queues at once, in line with what is emitted, and returns the delivery."""
+    """It queues without a turn of the loop, behind what is emitted, and returns the delivery."""
     stage = Stage()
     async with make_terminal([stage.work], concurrency=1) as terminal:
         terminal.bus.emit(Work(0), key=key)
+        turns: list[int] = []
+        asyncio.get_running_loop().call_soon(turns.append, 1)
         delivery = await terminal.bus.offer(Work(1), key=key)
+        assert turns == []
         assert not delivery.done()
         terminal.bus.emit(Work(2), key=key)
         assert await delivery.wait() is None

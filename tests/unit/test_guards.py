@@ -232,14 +232,16 @@ async def no_message(ctx: Any, message: Any, proceed: Any) -> None: ...
         (
             sync_like,
             (
-                "a guard takes three parameters, as in `async def sync_like(message, ctx, proceed)`, "
+                "a guard takes three parameters, as in "
+                "`async def sync_like(message, ctx, proceed)`, "
                 "not 2"
             ),
         ),
         (
             too_much,
             (
-                "a guard takes three parameters, as in `async def too_much(message, ctx, proceed)`, "
+                "a guard takes three parameters, as in "
+                "`async def too_much(message, ctx, proceed)`, "
                 "not 4"
             ),
         ),
