@@ -117,6 +117,22 @@ async def test_named_scope_is_the_mailbox_of_its_name(make_terminal: MakeTermina
         assert ledger(terminal) == Ledger(4, handled=4)
 
 
+async def test_scope_stays_with_the_mailbox_of_its_name(make_terminal: MakeTerminal) -> None:
+    """However often that mailbox has been empty, a bus made before finds the same queue."""
+    stage = Stage(hold={1})
+    async with make_terminal([stage.work]) as terminal, terminal.scope("a") as scope:
+        await scope.bus.emit(Work(0)).wait()
+        await terminal.drain()
+        terminal.bus.emit(Work(1), key="a")
+        scope.bus.emit(Work(2))
+        await settle()
+        assert stage.started == [0, 1]
+        stage.release(1)
+        await terminal.drain()
+        assert stage.started == [0, 1, 2]
+        assert ledger(terminal) == Ledger(3, handled=3)
+
+
 async def test_anonymous_scopes_have_mailboxes_of_their_own(make_terminal: MakeTerminal) -> None:
     """Each orders its own emits, and none waits for another."""
     stage = Stage(hold={0})

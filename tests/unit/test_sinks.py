@@ -259,7 +259,9 @@ async def test_sqlite_that_cannot_open_says_why(tmp_path: Path, damage: str) -> 
         path.write_text("this is a letter, not a database " * 100)
     else:
         path = tmp_path / "nowhere" / "events.db"
-    with pytest.raises(SinkError, match="events.db cannot be opened as an SQLite database: ") as caught:
+    with pytest.raises(
+        SinkError, match="events.db cannot be opened as an SQLite database"
+    ) as caught:
         await terminal_with(SqliteSink(path)).open()
     assert caught.value.records == ()
 
