@@ -202,13 +202,14 @@ cdef class EventBus:
                     plan, event, self.context_for(context), self.storage, self.box
                 )
         run = Publication.__new__(Publication)
-        run.error = refusal
-        if refusal is None:
+        run.unstarted = True
+        if refusal is not None:
+            run.error = refusal
+        else:
             run.plan = plan
             run.event = event
             if plan.wants_context:
-                context = self.context_for(context)
-            run.context = context
+                run.context = self.context_for(context)
             if plan.needs_scope:
                 run.storage = self.storage
                 if run.storage is None:

@@ -56,6 +56,7 @@ cdef class Publication:
     cdef Py_ssize_t index
     cdef bint owns_storage
     cdef bint finished
+    cdef bint unstarted
     cdef bint awaited
     cdef bint running
 

@@ -7,7 +7,7 @@ a run in progress keeps the one that it began with.
 
 cimport cython
 
-from cpython.exc cimport PyErr_SetObject
+from cpython.exc cimport PyErr_SetObject, PyErr_WarnEx
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 
@@ -148,6 +148,10 @@ cdef class Publication:
     def __init__(self):
         raise TypeError("a Publication comes from publish()")
 
+    def __dealloc__(self):
+        if self.unstarted:
+            PyErr_WarnEx(RuntimeWarning, b"a publish() was never awaited", 1)
+
     def __await__(self):
         if self.finished:
             raise RuntimeError("cannot reuse already awaited publish()")
@@ -174,6 +178,7 @@ cdef class Publication:
 
     def throw(self, object kind, object value=None, object traceback=None):
         """Raise an exception inside the handler that is running."""
+        self.unstarted = False
         cdef object error = as_exception(kind, value, traceback)
         cdef object outcome
         if self.running:
@@ -186,8 +191,7 @@ cdef class Publication:
             outcome = self.resume(throw_into(self.coroutine, error))
         except BaseException as raised:
             raise self.fail(raised)
-        finally:
-            self.running = False
+        self.running = False
         if outcome is ENDED:
             raise StopIteration
         return outcome
@@ -195,6 +199,7 @@ cdef class Publication:
     def close(self):
         """End the handler that is running, if any, and start no other."""
         cdef object coroutine = self.coroutine
+        self.unstarted = False
         if self.running:
             raise ValueError("publish() is executing already")
         self.finish()
@@ -203,6 +208,8 @@ cdef class Publication:
             close()
 
     cdef object step(self):
+        cdef object outcome
+        self.unstarted = False
         if self.finished:
             raise RuntimeError("cannot reuse already awaited publish()")
         if self.running:
@@ -211,13 +218,12 @@ cdef class Publication:
         try:
             if self.error is not None:
                 raise self.error
-            if self.coroutine is not None:
-                return self.resume(send_into(self.coroutine))
-            return self.resume(ENDED)
+            outcome = ENDED if self.coroutine is None else send_into(self.coroutine)
+            outcome = self.resume(outcome)
         except BaseException as raised:
             raise self.fail(raised)
-        finally:
-            self.running = False
+        self.running = False
+        return outcome
 
     cdef object resume(self, object outcome):
         """Run what is left, given how the running handler left off."""
@@ -256,10 +262,12 @@ cdef class Publication:
 
     cdef int finish(self) except -1:
         self.finished = True
+        self.running = False
         self.coroutine = None
-        if self.owns_storage and self.storage is not None:
-            self.storage.closed = True
-        self.storage = None
+        if self.storage is not None:
+            if self.owns_storage:
+                self.storage.closed = True
+            self.storage = None
         return 0
 
 

@@ -84,7 +84,7 @@ async def test_the_nearest_class_has_the_handler() -> None:
 
 
 async def test_two_handlers_are_found_at_freeze() -> None:
-    """Two handlers for one command are an error that names both, also across registries."""
+    """A6: two handlers for one command are an error that names both, across registries too."""
     one, two = MessageRegistry(event_base=Event), MessageRegistry(event_base=Event)
     one.register(get_name)
     two.register(get_name_sync)
@@ -97,7 +97,7 @@ async def test_two_handlers_are_found_at_freeze() -> None:
 
 
 async def test_no_handler_is_an_error_at_the_await() -> None:
-    """A command that nobody handles says so; events in the same place would be fine."""
+    """A6: a command that nobody handles says so; events in the same place are fine."""
     async with terminal_with() as terminal:
         pending = terminal.bus.send(Silent())
         with pytest.raises(NoHandler, match=r"no handler is registered for the command .*Silent"):

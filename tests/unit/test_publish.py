@@ -300,13 +300,27 @@ async def test_an_error_keeps_its_identity_and_traceback() -> None:
     assert caught.traceback[-1].name == "fails"
 
 
-async def test_endless_recursion_is_a_recursion_error() -> None:
-    """A handler that publishes its own event without end fails, and nothing crashes."""
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_forgotten_await_warns(kind: str) -> None:
+    """A publish that nobody awaits says so, as a coroutine does."""
+    async with BusTerminal(registry_of(*KINDS[kind])) as terminal:
+        with pytest.warns(RuntimeWarning, match="never awaited"):
+            terminal.bus.publish(Ping())
+        await terminal.bus.publish(Ping())
+        terminal.bus.publish(Ping()).close()
 
-    async def again(event: Ping, bus: EventBus[Event]) -> None:
-        await bus.publish(event)
 
-    async with BusTerminal(registry_of(again)) as terminal:
+@pytest.mark.parametrize("handlers", [1, 3])
+async def test_endless_recursion_is_a_recursion_error(handlers: int) -> None:
+    """A7: a handler that publishes its own event without end fails, and nothing crashes."""
+
+    def make() -> Any:
+        async def again(event: Ping, bus: EventBus[Event]) -> None:
+            await bus.publish(event)
+
+        return again
+
+    async with BusTerminal(registry_of(*(make() for _ in range(handlers)))) as terminal:
         with pytest.raises(RecursionError):
             await terminal.bus.publish(Ping())
         assert terminal.stats().published > 10
