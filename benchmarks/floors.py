@@ -4,11 +4,12 @@ import asyncio
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 from benchmarks.workload import (
     BURST,
+    COMMAND,
     EVENT,
     MAILBOXES,
     SINK_BATCH,
@@ -21,7 +22,9 @@ from benchmarks.workload import (
     Session,
     handle,
     handle_sync,
+    managed_session,
     open_session,
+    reply,
 )
 from runtime import Record
 from runtime.sinks.sqlite import CREATE, INSERT, PRAGMAS, as_row
@@ -82,6 +85,68 @@ async def await_wired_by_hand() -> AsyncIterator[Run]:
     async def run(n: int) -> None:
         for _ in range(n):
             await handler(event, Context(), clock, mailer, open_session(clock), bus)
+
+    yield run
+
+
+@asynccontextmanager
+async def await_managed_by_hand() -> AsyncIterator[Run]:
+    """A handler with a scoped object that a context manager opens and closes, by hand."""
+    event, clock = EVENT, Clock()
+    open_session = contextmanager(managed_session)
+
+    async def handler(event: Ordered, ctx: object, session: Session) -> None:
+        pass
+
+    async def run(n: int) -> None:
+        for _ in range(n):
+            with open_session(clock) as session:
+                await handler(event, Context(), session)
+
+    yield run
+
+
+@asynccontextmanager
+async def await_guarded_by_hand() -> AsyncIterator[Run]:
+    """A handler awaited by a guard that is awaited."""
+    event = EVENT
+
+    async def guard(event: Ordered, ctx: object) -> None:
+        return await handle(event, ctx)
+
+    async def run(n: int) -> None:
+        for _ in range(n):
+            await guard(event, Context())
+
+    yield run
+
+
+@asynccontextmanager
+async def await_reply_by_hand() -> AsyncIterator[Run]:
+    """A command's handler awaited for its reply, with a new context."""
+    command = COMMAND
+
+    async def run(n: int) -> None:
+        for _ in range(n):
+            await reply(command, Context())
+
+    yield run
+
+
+@asynccontextmanager
+async def await_isolated_by_hand() -> AsyncIterator[Run]:
+    """Three handlers awaited in turn, each in a try block of its own."""
+    event = EVENT
+
+    async def run(n: int) -> None:
+        for _ in range(n):
+            ctx = Context()
+            errors = []
+            for handler in (handle, handle, handle):
+                try:
+                    await handler(event, ctx)
+                except Exception as error:  # noqa: BLE001 -- as the subject does
+                    errors.append(error)
 
     yield run
 
@@ -176,6 +241,10 @@ FLOORS = [
     Case("publish x3", "three awaits by hand", await_three_by_hand),
     Case("publish sync", "call by hand", call_by_hand),
     Case("publish wired", "wired by hand", await_wired_by_hand),
+    Case("publish managed", "managed by hand", await_managed_by_hand),
+    Case("publish guarded", "guarded by hand", await_guarded_by_hand),
+    Case("publish isolated", "isolated by hand", await_isolated_by_hand),
+    Case("send", "await by hand", await_reply_by_hand),
     Case("emit", "asyncio.Queue + worker", queue_and_worker),
     Case("emit", "create_task per event", task_per_event),
     Case("emit 10,000 keys", "queue + worker per key", queue_and_worker_per_key, MAILBOXES),

@@ -5,9 +5,11 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from benchmarks.workload import (
     BURST,
+    COMMAND,
     EVENT,
     MAILBOXES,
     SINK_BATCH,
@@ -19,9 +21,11 @@ from benchmarks.workload import (
     Session,
     handle,
     handle_sync,
+    managed_session,
     open_session,
+    reply,
 )
-from runtime import BusTerminal, Event, EventBus, MessageContext, MessageRegistry
+from runtime import BusTerminal, Event, EventBus, MessageContext, MessageRegistry, isolated
 from runtime.sinks import SqliteSink
 
 
@@ -91,6 +95,81 @@ async def publish_wired() -> AsyncIterator[Run]:
         async def run(n: int) -> None:
             for _ in range(n):
                 await bus.publish(event)
+
+        yield run
+
+
+@asynccontextmanager
+async def publish_managed() -> AsyncIterator[Run]:
+    """Publish to a handler whose scoped object has to be left."""
+    event = EVENT
+    registry = MessageRegistry(event_base=Event)
+    registry.factory(Clock, lifetime="singleton")
+    registry.factory(managed_session)
+
+    @registry.register
+    async def handler(event: Ordered, ctx: MessageContext, session: Session) -> None:
+        pass
+
+    async with BusTerminal(registry) as terminal:
+        bus = terminal.bus
+
+        async def run(n: int) -> None:
+            for _ in range(n):
+                await bus.publish(event)
+
+        yield run
+
+
+@asynccontextmanager
+async def publish_guarded() -> AsyncIterator[Run]:
+    """Publish to a handler behind a guard."""
+    event = EVENT
+    registry = MessageRegistry(event_base=Event)
+    registry.register(handle)
+
+    @registry.guard
+    async def guard(event: Ordered, ctx: MessageContext, proceed: Any) -> None:
+        await proceed()
+
+    async with BusTerminal(registry) as terminal:
+        bus = terminal.bus
+
+        async def run(n: int) -> None:
+            for _ in range(n):
+                await bus.publish(event)
+
+        yield run
+
+
+@asynccontextmanager
+async def publish_isolated() -> AsyncIterator[Run]:
+    """Publish to three handlers under the isolated publisher."""
+    event = EVENT
+    registry = MessageRegistry(event_base=Event)
+    registry.register(handle, handle_second, handle_third)
+    async with BusTerminal(registry, publisher=isolated) as terminal:
+        bus = terminal.bus
+
+        async def run(n: int) -> None:
+            for _ in range(n):
+                await bus.publish(event)
+
+        yield run
+
+
+@asynccontextmanager
+async def send_command() -> AsyncIterator[Run]:
+    """Send a command and take its reply."""
+    command = COMMAND
+    registry = MessageRegistry(event_base=Event)
+    registry.register(reply)
+    async with BusTerminal(registry) as terminal:
+        bus = terminal.bus
+
+        async def run(n: int) -> None:
+            for _ in range(n):
+                await bus.send(command)
 
         yield run
 
@@ -177,6 +256,10 @@ SUBJECTS = [
     Case("publish x3", "runtime", publish_three),
     Case("publish sync", "runtime", publish_sync),
     Case("publish wired", "runtime", publish_wired),
+    Case("publish managed", "runtime", publish_managed),
+    Case("publish guarded", "runtime", publish_guarded),
+    Case("publish isolated", "runtime", publish_isolated),
+    Case("send", "runtime", send_command),
     Case("emit", "runtime, one mailbox", emit_one),
     Case("emit", "runtime, key=", emit_keyed),
     Case("emit", "runtime, sync handler", emit_sync),

@@ -5,12 +5,12 @@ A case prepares itself inside a running loop and yields a coroutine function tha
 machinery and nothing else.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from runtime import Event
+from runtime import Command, Event
 
 BURST = 50
 MAILBOXES = 10_000
@@ -67,11 +67,28 @@ def open_session(clock: Clock) -> Session:
     return Session(clock)
 
 
+def managed_session(clock: Clock) -> Iterator[Session]:
+    """Build the scoped dependency, and have something to leave afterwards."""
+    yield Session(clock)
+
+
+class GetOrder(Command[int]):
+    """The command that is sent."""
+
+    order_id: int
+
+
+COMMAND = GetOrder(order_id=42)
 EVENT = Ordered(order_id=42, customer="Ada", total=12.5)
 
 
 async def handle(event: Ordered, ctx: Any) -> None:
     """Handle nothing, asynchronously."""
+
+
+async def reply(command: GetOrder, ctx: Any) -> int:
+    """Answer a command."""
+    return command.order_id
 
 
 def handle_sync(event: Ordered, ctx: Any) -> None:

@@ -15,6 +15,7 @@ from runtime._dispatch import Handler, Plan
 from runtime._mailbox import Core, Mailbox
 from runtime._wiring import Storage, make_storage
 from runtime.building import leave, prepare
+from runtime.signature import GuardSpec
 
 __all__ = ("attempt", "handle", "in_scope", "publish", "run_and_leave", "send")
 
@@ -103,9 +104,11 @@ async def run_and_leave(storage: Storage, run: Callable[[Storage], Awaitable[Any
     try:
         result = await run(storage)
     except BaseException as error:
-        await leave(storage, error)
+        if storage.exits:
+            await leave(storage, error)
         raise
-    await leave(storage, None)
+    if storage.exits:
+        await leave(storage, None)
     return result
 
 
@@ -137,18 +140,28 @@ async def handle(
     if handler.actor is not None and not on_turn:
         return await core.publish_to_actor(handler, message, context, storage)
 
-    async def call() -> Any:
-        await prepare(handler.waits, storage)
-        result = handler.call(message, context, storage)
-        return await result if inspect.isawaitable(result) else result
+    if not plan.guards:
+        return await call(handler, message, context, storage)
 
-    proceed: Proceed = call
+    def proceed() -> Awaitable[Any]:
+        return call(handler, message, context, storage)
+
     for guard in reversed(plan.guards):
         proceed = once(guard, message, context, proceed)
     return await proceed()
 
 
-def once(guard: Any, message: object, context: MessageContext, inner: Proceed) -> Proceed:
+async def call(handler: Handler, message: object, context: MessageContext, storage: Storage) -> Any:
+    """Await what a handler needs, then the handler."""
+    if handler.waits:
+        await prepare(handler.waits, storage)
+    result = handler.call(message, context, storage)
+    if handler.is_async or (result is not None and inspect.isawaitable(result)):
+        return await result
+    return result
+
+
+def once(guard: GuardSpec, message: object, context: MessageContext, inner: Proceed) -> Proceed:
     """Return a guard's run, which lets what is inside run once at most."""
     used = False
 
@@ -160,7 +173,7 @@ def once(guard: Any, message: object, context: MessageContext, inner: Proceed) -
         used = True
         return await inner()
 
-    async def run() -> Any:
-        return await guard.function(message, context, proceed)
+    def run() -> Awaitable[Any]:
+        return guard.function(message, context, proceed)
 
     return run

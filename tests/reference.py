@@ -301,7 +301,10 @@ class ReferenceTerminal:
                 self.finish(message, "withdrawn")
             raise
         if message.dead_letters:
-            raise message.dead_letters[0].error
+            error = message.dead_letters[0].error
+            if isinstance(error, asyncio.CancelledError):
+                raise TerminalClosed.of(type(self).__name__, message.event) from error
+            raise error
 
     def finish(self, message, outcome):
         if not message.control:

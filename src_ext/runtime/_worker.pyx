@@ -38,6 +38,7 @@ from runtime._mailbox cimport (
 from runtime._wiring cimport new_storage, take_error
 
 import logging
+from asyncio import CancelledError
 
 from runtime.errors import TerminalClosed
 
@@ -319,6 +320,11 @@ cdef class Worker:
         if message.failures is None:
             message.failures = []
         if message.control:
+            if self.core.phase == CLOSED and isinstance(error, CancelledError):
+                # The publisher was not cancelled; the terminal was closed under it.
+                closed = TerminalClosed.of(self.core.host.name, message.event)
+                closed.__cause__ = error
+                error = closed
             message.failures.append(error)
         else:
             # Logged under the emitter's context variables, so that a trace follows it.

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Coroutine, Generator
 from typing import Any
 
+import anyio
 import pytest
 
 from runtime import BusTerminal, Event, EventBus, MessageContext, MessageRegistry
@@ -182,6 +183,31 @@ async def test_timeouts_work_around_and_inside() -> None:
             async with asyncio.timeout(0):
                 await terminal.bus.publish(Pong())
     assert seen == ["inner"]
+
+
+async def test_anyio_scopes_work_around_and_inside() -> None:
+    """Cancel scopes and task groups of anyio, around a publish and inside its handlers."""
+    seen: list[str] = []
+
+    async def inner(event: Ping) -> None:
+        with anyio.move_on_after(0) as scope:
+            await anyio.sleep_forever()
+        seen.append(f"inner {scope.cancelled_caught}")
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.sleep, 0)
+
+    async def waits(event: Pong) -> None:
+        await anyio.sleep_forever()
+
+    async with BusTerminal(registry_of(inner, sync, waits)) as terminal:
+        await terminal.bus.publish(Ping())
+        await terminal.bus.emit(Ping()).wait()
+        with anyio.move_on_after(0) as scope:
+            await terminal.bus.publish(Pong())
+        assert scope.cancelled_caught
+        async with anyio.create_task_group() as group:
+            group.start_soon(terminal.bus.publish, Ping())
+    assert seen == ["inner True"] * 3
 
 
 @pytest.mark.parametrize("others", [(), (sync,)], ids=["alone", "among others"])

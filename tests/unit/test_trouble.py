@@ -378,6 +378,23 @@ async def test_a_closed_publish_to_an_actor_does_not_run() -> None:
     assert ran == [1]
 
 
+async def test_a_publisher_is_not_cancelled_by_a_close() -> None:
+    """Whoever waits for an actor that the close cuts off, or never starts, gets TerminalClosed."""
+
+    class Actor:
+        async def on(self, event: Ping) -> None:
+            await asyncio.Event().wait()
+
+    terminal = terminal_with(Actor)
+    async with terminal.scope("home") as scope:
+        publishes = [asyncio.create_task(scope.bus.publish(Ping(n))) for n in range(2)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await terminal.close(timeout=0)
+        results = await asyncio.gather(*publishes, return_exceptions=True)
+    assert [type(each) for each in results] == [TerminalClosed] * 2
+
+
 @pytest.mark.parametrize(
     ("key", "complaint"),
     [([1], r"\[1\] cannot name a mailbox: unhashable"), ({}, "cannot name a mailbox")],
