@@ -4,10 +4,12 @@ A line that must be an error carries a ``type: ignore`` with the code; checkers 
 not needed.
 """
 
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, assert_type
 
 from runtime import (
     BusTerminal,
+    Command,
     Delivery,
     Event,
     EventBus,
@@ -33,6 +35,10 @@ class UserCreated(UserEvent):
 
 class OrderEvent(Event):
     order_id: int
+
+
+class GetUser(Command[str]):
+    user_id: int
 
 
 class Mailer:
@@ -95,6 +101,19 @@ registry.register(greet, count)
 registry.register(Account, lifetime="forever")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 registry.factory(make_mailer, lifetime="forever")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
+
+@registry.guard
+async def allow(
+    event: UserEvent, ctx: MessageContext, proceed: Callable[[], Awaitable[None]]
+) -> None:
+    await proceed()
+
+
+@registry.factory(lifetime="transient")
+async def make_text() -> AsyncIterator[str]:
+    yield "text"
+
+
 UserCreated(1, "Ada").name = "Bob"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 UserCreated(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
@@ -114,6 +133,9 @@ async def main() -> ShutdownReport:
         async with terminal.scope("user:42") as scope:
             assert_type(scope, Scope[UserEvent])
             assert_type(await scope.bus.publish(UserCreated(42, "Ada")), None)
+            assert_type(await scope.bus.send(GetUser(1)), str)
+            assert_type(await scope.resolve(Mailer), Mailer)
+            scope.bus.send(GetUser(1))  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
             # An ignored delivery is fine.
             scope.bus.emit(UserCreated(42, "Ada"), key="ada")
             assert_type(scope.bus.emit(UserEvent(1)), Delivery)
@@ -129,6 +151,10 @@ async def main() -> ShutdownReport:
             await scope.bus.publish(OrderEvent(1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
             scope.bus.emit(OrderEvent(1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
             await scope.bus.offer(OrderEvent(1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        with terminal.override({Mailer: Mailer("fake")}):
+            await terminal.bus.publish(UserEvent(1))
+        terminal.include(registry)
+        print(terminal.explain(UserEvent).handlers[0].name)
         assert_type(terminal.stats(), Stats)
         assert_type(terminal.stats().emitted, int)
         return await terminal.close()
