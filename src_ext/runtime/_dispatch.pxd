@@ -62,6 +62,7 @@ cdef class Publication:
 
     cdef object step(self)
     cdef object resume(self, object outcome)
+    cdef object start_other(self, PyObject* result)
     cdef object fail(self, object error)
     cdef int finish(self) except -1
 

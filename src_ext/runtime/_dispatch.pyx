@@ -15,9 +15,13 @@ from runtime._capi cimport (
     PYGEN_ERROR,
     PYGEN_NEXT,
     PYGEN_RETURN,
+    Py_DecRef,
     PyCoro_CheckExact,
-    PyTuple_GET_ITEM,
+    PyIter_Send,
     PySendResult,
+    PyTuple_GET_ITEM,
+    is_coroutine,
+    reraise,
 )
 from runtime._wiring cimport Call, Provider, Singleton
 
@@ -227,26 +231,65 @@ cdef class Publication:
 
     cdef object resume(self, object outcome):
         """Run what is left, given how the running handler left off."""
+        cdef Plan plan = self.plan
         cdef Handler handler
-        cdef object result
-        while outcome is ENDED:
-            self.coroutine = None
-            if self.index == self.plan.count:
-                self.finish()
-                return ENDED
-            handler = <Handler>PyTuple_GET_ITEM(self.plan.handlers, self.index)
+        cdef PyObject* result
+        cdef PyObject* yielded
+        cdef PySendResult status
+        if outcome is not ENDED:
+            return outcome
+        self.coroutine = None
+        while self.index < plan.count:
+            handler = <Handler>PyTuple_GET_ITEM(plan.handlers, self.index)
             self.index += 1
             if handler.actor is not None:
-                result = self.storage.core.publish_to_actor(
-                    handler, self.event, self.context, self.storage
+                self.coroutine = as_coroutine(
+                    self.storage.core.publish_to_actor(
+                        handler, self.event, self.context, self.storage
+                    )
                 )
-            else:
-                result = handler.call.invoke(self.event, self.context, self.storage)
-                if result is None:
-                    continue
-            self.coroutine = as_coroutine(result)
-            if self.coroutine is not None:
                 outcome = send_into(self.coroutine)
+                if outcome is not ENDED:
+                    return outcome
+                self.coroutine = None
+                continue
+            result = handler.call.invoke_raw(self.event, self.context, self.storage)
+            if result == NULL:
+                reraise()
+            if result == <PyObject*>None:
+                Py_DecRef(result)
+                continue
+            if not is_coroutine(result):
+                outcome = self.start_other(result)
+                if outcome is not ENDED:
+                    return outcome
+                continue
+            yielded = NULL
+            status = PyIter_Send(result, <PyObject*>None, &yielded)
+            if status == PYGEN_NEXT:
+                self.coroutine = <object>result
+                outcome = <object>yielded
+                Py_DecRef(yielded)
+                Py_DecRef(result)
+                return outcome
+            Py_DecRef(result)
+            if status == PYGEN_ERROR:
+                reraise()
+            Py_DecRef(yielded)
+        self.finish()
+        return ENDED
+
+    cdef object start_other(self, PyObject* result):
+        """Start what a handler returned that is no plain coroutine, if it can be awaited."""
+        cdef object owned = <object>result
+        cdef object outcome
+        Py_DecRef(result)
+        self.coroutine = as_coroutine(owned)
+        if self.coroutine is None:
+            return ENDED
+        outcome = send_into(self.coroutine)
+        if outcome is ENDED:
+            self.coroutine = None
         return outcome
 
     cdef object fail(self, object error):
