@@ -1,9 +1,8 @@
 """Fields of the dispatch table; see the .pyx for what they mean."""
 
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF
 
-from runtime._capi cimport PYGEN_NEXT, PYGEN_RETURN, PyIter_Send, PySendResult, reraise
+from runtime._capi cimport PySendResult
 from runtime._wiring cimport Call, Provider, Storage
 
 cdef object ENDED
@@ -60,29 +59,15 @@ cdef class Publication:
     cdef bint awaited
     cdef bint running
 
-    cdef object step(self)
-    cdef object resume(self, object outcome)
-    cdef object start_other(self, PyObject* result)
+    cdef object step(self, object error)
+    cdef PySendResult run_on(self, PyObject** yielded) noexcept
+    cdef PyObject* reach_actor(self, Handler handler) noexcept
     cdef object fail(self, object error)
     cdef int finish(self) except -1
 
 
-cdef object as_coroutine(object result)
 cdef object as_exception(object kind, object value, object traceback)
-cdef object throw_into(object coroutine, object error)
+cdef PySendResult start_result(
+    PyObject* result, PyObject** coroutine, PyObject** yielded
+) noexcept
 cdef PySendResult throw_raw(object coroutine, object error, PyObject** yielded) noexcept
-
-# Drive a coroutine one step: what it yielded, or ENDED. Raises what it raised.
-cdef inline object send_into(object coroutine):
-    cdef PyObject* result = NULL
-    cdef PySendResult status = PyIter_Send(<PyObject*>coroutine, <PyObject*>None, &result)
-    cdef object yielded
-    if status == PYGEN_NEXT:
-        yielded = <object>result
-        Py_DECREF(yielded)
-        return yielded
-    if status == PYGEN_RETURN:
-        yielded = <object>result
-        Py_DECREF(yielded)
-        return ENDED
-    reraise()

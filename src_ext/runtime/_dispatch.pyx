@@ -16,14 +16,12 @@ from runtime._capi cimport (
     PYGEN_NEXT,
     PYGEN_RETURN,
     Py_DecRef,
-    PyCoro_CheckExact,
     PyIter_Send,
     PySendResult,
     PyTuple_GET_ITEM,
     is_coroutine,
-    reraise,
 )
-from runtime._wiring cimport Call, Provider, Singleton
+from runtime._wiring cimport Call, Provider, Singleton, take_error
 
 from types import GeneratorType
 
@@ -168,34 +166,26 @@ cdef class Publication:
         return self
 
     def __next__(self):
-        cdef object outcome = self.step()
+        cdef object outcome = self.step(None)
         if outcome is ENDED:
             raise StopIteration
         return outcome
 
     def send(self, object value):
         """Continue; a task only ever sends None."""
-        cdef object outcome = self.step()
+        cdef object outcome = self.step(None)
         if outcome is ENDED:
             raise StopIteration
         return outcome
 
     def throw(self, object kind, object value=None, object traceback=None):
         """Raise an exception inside the handler that is running."""
-        self.unstarted = False
         cdef object error = as_exception(kind, value, traceback)
         cdef object outcome
-        if self.running:
-            raise ValueError("publish() is executing already")
-        if self.coroutine is None:
+        if self.coroutine is None and not self.running:
             self.finish()
             raise error
-        self.running = True
-        try:
-            outcome = self.resume(throw_into(self.coroutine, error))
-        except BaseException as raised:
-            raise self.fail(raised)
-        self.running = False
+        outcome = self.step(error)
         if outcome is ENDED:
             raise StopIteration
         return outcome
@@ -203,7 +193,6 @@ cdef class Publication:
     def close(self):
         """End the handler that is running, if any, and start no other."""
         cdef object coroutine = self.coroutine
-        self.unstarted = False
         if self.running:
             raise ValueError("publish() is executing already")
         self.finish()
@@ -211,86 +200,73 @@ cdef class Publication:
         if close is not None:
             close()
 
-    cdef object step(self):
+    cdef object step(self, object error):
+        """Send, or throw an error, into the run: what a handler yielded, or ENDED."""
+        cdef PyObject* yielded = NULL
+        cdef PySendResult status = PYGEN_RETURN
         cdef object outcome
-        self.unstarted = False
         if self.finished:
             raise RuntimeError("cannot reuse already awaited publish()")
         if self.running:
             raise ValueError("publish() is executing already")
+        self.unstarted = False
+        if self.error is not None:
+            raise self.fail(self.error)
         self.running = True
-        try:
-            if self.error is not None:
-                raise self.error
-            outcome = ENDED if self.coroutine is None else send_into(self.coroutine)
-            outcome = self.resume(outcome)
-        except BaseException as raised:
-            raise self.fail(raised)
+        if self.coroutine is not None:
+            if error is None:
+                status = PyIter_Send(<PyObject*>self.coroutine, <PyObject*>None, &yielded)
+            else:
+                status = throw_raw(self.coroutine, error, &yielded)
+            if status == PYGEN_RETURN:
+                self.coroutine = None
+                if yielded != NULL:
+                    Py_DecRef(yielded)
+        if status == PYGEN_RETURN:
+            status = self.run_on(&yielded)
         self.running = False
+        if status == PYGEN_ERROR:
+            raise self.fail(take_error())
+        if status == PYGEN_RETURN:
+            self.finish()
+            return ENDED
+        outcome = <object>yielded
+        Py_DecRef(yielded)
         return outcome
 
-    cdef object resume(self, object outcome):
-        """Run what is left, given how the running handler left off."""
+    cdef PySendResult run_on(self, PyObject** yielded) noexcept:
+        """Run the handlers that are left, until one suspends or fails."""
         cdef Plan plan = self.plan
         cdef Handler handler
         cdef PyObject* result
-        cdef PyObject* yielded
+        cdef PyObject* coroutine = NULL
         cdef PySendResult status
-        if outcome is not ENDED:
-            return outcome
-        self.coroutine = None
         while self.index < plan.count:
             handler = <Handler>PyTuple_GET_ITEM(plan.handlers, self.index)
             self.index += 1
-            if handler.actor is not None:
-                self.coroutine = as_coroutine(
-                    self.storage.core.publish_to_actor(
-                        handler, self.event, self.context, self.storage
-                    )
-                )
-                outcome = send_into(self.coroutine)
-                if outcome is not ENDED:
-                    return outcome
-                self.coroutine = None
-                continue
-            result = handler.call.invoke_raw(self.event, self.context, self.storage)
-            if result == NULL:
-                reraise()
-            if result == <PyObject*>None:
-                Py_DecRef(result)
-                continue
-            if not is_coroutine(result):
-                outcome = self.start_other(result)
-                if outcome is not ENDED:
-                    return outcome
-                continue
-            yielded = NULL
-            status = PyIter_Send(result, <PyObject*>None, &yielded)
+            if handler.actor is None:
+                result = handler.call.invoke_raw(self.event, self.context, self.storage)
+            else:
+                result = self.reach_actor(handler)
+            status = start_result(result, &coroutine, yielded)
             if status == PYGEN_NEXT:
-                self.coroutine = <object>result
-                outcome = <object>yielded
-                Py_DecRef(yielded)
-                Py_DecRef(result)
-                return outcome
-            Py_DecRef(result)
-            if status == PYGEN_ERROR:
-                reraise()
-            Py_DecRef(yielded)
-        self.finish()
-        return ENDED
+                self.coroutine = <object>coroutine
+                Py_DecRef(coroutine)
+            if status != PYGEN_RETURN:
+                return status
+        return PYGEN_RETURN
 
-    cdef object start_other(self, PyObject* result):
-        """Start what a handler returned that is no plain coroutine, if it can be awaited."""
-        cdef object owned = <object>result
-        cdef object outcome
-        Py_DecRef(result)
-        self.coroutine = as_coroutine(owned)
-        if self.coroutine is None:
-            return ENDED
-        outcome = send_into(self.coroutine)
-        if outcome is ENDED:
-            self.coroutine = None
-        return outcome
+    cdef PyObject* reach_actor(self, Handler handler) noexcept:
+        """Return the coroutine that lets an actor handle the event, or NULL with an error set."""
+        try:
+            coroutine = self.storage.core.publish_to_actor(
+                handler, self.event, self.context, self.storage
+            )
+        except BaseException as error:
+            PyErr_SetObject(type(error), error)
+            return NULL
+        Py_INCREF(coroutine)
+        return <PyObject*>coroutine
 
     cdef object fail(self, object error):
         """End the run; return the error to raise."""
@@ -305,8 +281,9 @@ cdef class Publication:
 
     cdef int finish(self) except -1:
         self.finished = True
-        self.running = False
-        self.coroutine = None
+        self.unstarted = False
+        if self.coroutine is not None:
+            self.coroutine = None
         if self.storage is not None:
             if self.owns_storage:
                 self.storage.closed = True
@@ -314,10 +291,48 @@ cdef class Publication:
         return 0
 
 
+cdef PySendResult start_result(
+    PyObject* result, PyObject** coroutine, PyObject** yielded
+) noexcept:
+    """Start what a call returned, which is NULL if it raised. Takes the reference over.
+
+    PYGEN_NEXT comes with references to the coroutine, to be driven on, and to what it yielded;
+    PYGEN_RETURN means that there is nothing (more) to await.
+    """
+    cdef PySendResult status
+    if result != NULL and result != <PyObject*>None and not is_coroutine(result):
+        result = awaitable_raw(result)
+    if result == NULL:
+        return PYGEN_ERROR
+    if result == <PyObject*>None:
+        Py_DecRef(result)
+        return PYGEN_RETURN
+    status = PyIter_Send(result, <PyObject*>None, yielded)
+    if status == PYGEN_NEXT:
+        coroutine[0] = result
+        return status
+    Py_DecRef(result)
+    if status == PYGEN_RETURN:
+        Py_DecRef(yielded[0])
+        yielded[0] = NULL
+    return status
+
+
+cdef PyObject* awaitable_raw(PyObject* result) noexcept:
+    """Return what drives the result of a call, None if nothing does, or NULL with an error set."""
+    cdef object owned = <object>result
+    Py_DecRef(result)
+    try:
+        found = as_coroutine(owned)
+    except BaseException as error:
+        PyErr_SetObject(type(error), error)
+        return NULL
+    Py_INCREF(found)
+    return <PyObject*>found
+
+
 cdef object as_coroutine(object result):
     """Return what drives the result of a call, or None if there is nothing to await."""
-    if PyCoro_CheckExact(result):
-        return result
     if hasattr(type(result), "__await__"):
         return type(result).__await__(result)
     # A coroutine of the old kind (`types.coroutine`) is a generator.
@@ -337,28 +352,20 @@ cdef object as_exception(object kind, object value, object traceback):
     return error if traceback is None else error.with_traceback(traceback)
 
 
-cdef object throw_into(object coroutine, object error):
-    """Raise inside a coroutine: what it yields next, or ENDED. Raises what it raises."""
+cdef PySendResult throw_raw(object coroutine, object error, PyObject** yielded) noexcept:
+    """Raise inside a coroutine, as `PyIter_Send` would send."""
+    cdef object outcome
     # An iterator from a hand-written `__await__` need not have `throw`.
     throw = getattr(coroutine, "throw", None)
-    if throw is None:
-        raise error
     try:
-        return throw(error)
+        if throw is None:
+            raise error
+        outcome = throw(error)
     except StopIteration:
-        return ENDED
-
-
-cdef PySendResult throw_raw(object coroutine, object error, PyObject** yielded) noexcept:
-    """Raise inside a coroutine, as `PyIter_Send` would send: a new reference, or an error set."""
-    cdef object outcome
-    try:
-        outcome = throw_into(coroutine, error)
+        return PYGEN_RETURN
     except BaseException as raised:
         PyErr_SetObject(type(raised), raised)
         return PYGEN_ERROR
-    if outcome is ENDED:
-        return PYGEN_RETURN
     Py_INCREF(outcome)
     yielded[0] = <PyObject*>outcome
     return PYGEN_NEXT

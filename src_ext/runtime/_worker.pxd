@@ -27,7 +27,6 @@ cdef class Worker:
     cdef object run_message(self)
     cdef object start(self, Handler handler)
     cdef object start_publisher(self)
-    cdef PySendResult start_other(self, PyObject* result, PyObject** yielded) noexcept
     cdef object advance(self, object error)
     cdef object left_off(self, PySendResult status, PyObject* yielded)
     cdef int end_attempt(self, object error) except -1

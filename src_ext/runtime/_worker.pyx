@@ -6,7 +6,6 @@ over the run queue.
 """
 
 cimport cython
-from cpython.exc cimport PyErr_SetObject
 from cpython.object cimport PyObject
 
 from runtime._capi cimport (
@@ -19,10 +18,9 @@ from runtime._capi cimport (
     PyIter_Send,
     PySendResult,
     PyTuple_GET_ITEM,
-    is_coroutine,
     wall_clock,
 )
-from runtime._dispatch cimport ENDED, Handler, Plan, as_coroutine, as_exception, throw_raw
+from runtime._dispatch cimport ENDED, Handler, Plan, as_exception, start_result, throw_raw
 from runtime._mailbox cimport (
     CLOSED,
     FAILED,
@@ -230,8 +228,8 @@ cdef class Worker:
         cdef Delivery message = self.message
         cdef PyObject* variables = <PyObject*>message.variables
         cdef PyObject* yielded = NULL
-        cdef PyObject* result
-        cdef PySendResult status = PYGEN_RETURN
+        cdef PyObject* coroutine = NULL
+        cdef PySendResult status
         self.handler = handler
         if not handler.simple or message.plan.guards:
             self.storage = new_storage(self.core, self.box, handler)
@@ -242,18 +240,14 @@ cdef class Worker:
         if handler.needs_scope:
             self.storage = new_storage(self.core, self.box, handler)
         PyContext_Enter(<object>variables)
-        result = handler.call.invoke_raw(message.event, message.context, self.storage)
-        if result == NULL:
-            status = PYGEN_ERROR
-        elif result == <PyObject*>None:
-            Py_DecRef(result)
-        elif is_coroutine(result):
-            status = PyIter_Send(result, <PyObject*>None, &yielded)
-            if status == PYGEN_NEXT:
-                self.coroutine = <object>result
-            Py_DecRef(result)
-        else:
-            status = self.start_other(result, &yielded)
+        status = start_result(
+            handler.call.invoke_raw(message.event, message.context, self.storage),
+            &coroutine,
+            &yielded,
+        )
+        if status == PYGEN_NEXT:
+            self.coroutine = <object>coroutine
+            Py_DecRef(coroutine)
         PyContext_Exit(variables)
         return self.left_off(status, yielded)
 
@@ -265,19 +259,6 @@ cdef class Worker:
             message, message.plan, message.event, message.context, self.box
         )
         return self.advance(None)
-
-    cdef PySendResult start_other(self, PyObject* result, PyObject** yielded) noexcept:
-        """Start what a handler returned that is no plain coroutine, if it can be awaited."""
-        try:
-            value = <object>result
-            Py_DecRef(result)
-            self.coroutine = as_coroutine(value)
-        except BaseException as error:
-            PyErr_SetObject(type(error), error)
-            return PYGEN_ERROR
-        if self.coroutine is None:
-            return PYGEN_RETURN
-        return PyIter_Send(<PyObject*>self.coroutine, <PyObject*>None, yielded)
 
     cdef object advance(self, object error):
         """Drive the suspended handler one step, under the emitter's context variables."""
