@@ -2,7 +2,15 @@
 
 from cpython.object cimport PyObject
 
-from runtime._capi cimport PySendResult
+from runtime._capi cimport (
+    PYGEN_ERROR,
+    PYGEN_NEXT,
+    PYGEN_RETURN,
+    Py_DecRef,
+    PyIter_Send,
+    PySendResult,
+    is_coroutine,
+)
 from runtime._wiring cimport Call, Provider, Storage
 
 cdef object ENDED
@@ -32,6 +40,7 @@ cdef class Plan:
     cdef bint wants_context
     cdef bint has_actors
     cdef bint simple
+    cdef bint guarded
 
 
 cdef class Table:
@@ -67,7 +76,30 @@ cdef class Publication:
 
 
 cdef object as_exception(object kind, object value, object traceback)
-cdef PySendResult start_result(
-    PyObject* result, PyObject** coroutine, PyObject** yielded
-) noexcept
+cdef PyObject* awaitable_raw(PyObject* result) noexcept
 cdef PySendResult throw_raw(object coroutine, object error, PyObject** yielded) noexcept
+
+
+cdef inline PySendResult start_result(
+    PyObject* result, PyObject** coroutine, PyObject** yielded
+) noexcept:
+    # Start what a call returned, which is NULL if it raised; takes the reference over. PYGEN_NEXT
+    # comes with references to the coroutine, to be driven on, and to what it yielded;
+    # PYGEN_RETURN means that there is nothing (more) to await.
+    cdef PySendResult status
+    if result != NULL and result != <PyObject*>None and not is_coroutine(result):
+        result = awaitable_raw(result)
+    if result == NULL:
+        return PYGEN_ERROR
+    if result == <PyObject*>None:
+        Py_DecRef(result)
+        return PYGEN_RETURN
+    status = PyIter_Send(result, <PyObject*>None, yielded)
+    if status == PYGEN_NEXT:
+        coroutine[0] = result
+        return status
+    Py_DecRef(result)
+    if status == PYGEN_RETURN:
+        Py_DecRef(yielded[0])
+        yielded[0] = NULL
+    return status

@@ -19,7 +19,6 @@ from runtime._capi cimport (
     PyIter_Send,
     PySendResult,
     PyTuple_GET_ITEM,
-    is_coroutine,
 )
 from runtime._wiring cimport Call, Provider, Singleton, take_error
 
@@ -91,6 +90,7 @@ cdef class Plan:
         self.handlers = handlers
         self.count = len(handlers)
         self.guards = guards
+        self.guarded = len(guards) > 0
         self.publisher = publisher
         self.key_field = key_field
         self.key_owner = key_owner
@@ -289,33 +289,6 @@ cdef class Publication:
                 self.storage.closed = True
             self.storage = None
         return 0
-
-
-cdef PySendResult start_result(
-    PyObject* result, PyObject** coroutine, PyObject** yielded
-) noexcept:
-    """Start what a call returned, which is NULL if it raised. Takes the reference over.
-
-    PYGEN_NEXT comes with references to the coroutine, to be driven on, and to what it yielded;
-    PYGEN_RETURN means that there is nothing (more) to await.
-    """
-    cdef PySendResult status
-    if result != NULL and result != <PyObject*>None and not is_coroutine(result):
-        result = awaitable_raw(result)
-    if result == NULL:
-        return PYGEN_ERROR
-    if result == <PyObject*>None:
-        Py_DecRef(result)
-        return PYGEN_RETURN
-    status = PyIter_Send(result, <PyObject*>None, yielded)
-    if status == PYGEN_NEXT:
-        coroutine[0] = result
-        return status
-    Py_DecRef(result)
-    if status == PYGEN_RETURN:
-        Py_DecRef(yielded[0])
-        yielded[0] = NULL
-    return status
 
 
 cdef PyObject* awaitable_raw(PyObject* result) noexcept:

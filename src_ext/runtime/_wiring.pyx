@@ -172,15 +172,15 @@ cdef class Call:
                     arguments[index] = <PyObject*>context
                     continue
                 provider = <PyObject*>self.providers[index]
-                if kind == TYPED_CONTEXT_ARGUMENT:
+                if kind == CONSTANT_ARGUMENT:
+                    arguments[index] = <PyObject*>(<Constant>provider).value
+                elif kind == SINGLETON_ARGUMENT and (<Singleton>provider).built:
+                    arguments[index] = <PyObject*>(<Singleton>provider).value
+                elif kind == TYPED_CONTEXT_ARGUMENT:
                     wanted = (<ContextArgument>provider).wanted
                     if not isinstance(context, wanted):
                         raise ContextMismatch.of(self.function, wanted, context)
                     arguments[index] = <PyObject*>context
-                elif kind == CONSTANT_ARGUMENT:
-                    arguments[index] = <PyObject*>(<Constant>provider).value
-                elif kind == SINGLETON_ARGUMENT and (<Singleton>provider).built:
-                    arguments[index] = <PyObject*>(<Singleton>provider).value
                 else:
                     value = (<Provider>provider).provide(context, storage)
                     Py_INCREF(value)
@@ -284,7 +284,9 @@ cdef class Scoped(Factory):
             cache = storage.cache = {}
         elif self in cache:
             return cache[self]
-        value = self.build(storage)
+        value = (
+            self.call.invoke(None, None, storage) if self.is_plain else self.build(storage)
+        )
         cache[self] = value
         return value
 

@@ -210,7 +210,7 @@ cdef class Worker:
                 self.reject()
             return ENDED
         message.state = RUNNING
-        if plan.publisher is not None and message.index == 0 and plan.count > 0:
+        if not plan.simple and plan.publisher is not None and message.index == 0 and plan.count > 0:
             message.index = plan.count
             return self.start_publisher()
         while message.index < plan.count:
@@ -231,7 +231,7 @@ cdef class Worker:
         cdef PyObject* coroutine = NULL
         cdef PySendResult status
         self.handler = handler
-        if not handler.simple or message.plan.guards:
+        if not handler.simple or message.plan.guarded:
             self.storage = new_storage(self.core, self.box, handler)
             self.coroutine = self.core.host.run_attempt(
                 message.plan, handler, message.event, message.context, self.storage
