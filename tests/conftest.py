@@ -9,7 +9,8 @@ import pytest
 from hypothesis import settings
 from reference import ReferenceTerminal
 
-from runtime import BusTerminal, MailboxPolicy, MessageRegistry
+from runtime import BusTerminal, MailboxPolicy, MessageRegistry, sequential
+from runtime.publishers import Publisher
 
 HANG_SECONDS = 10
 """A test that takes this long waits for something that will never come."""
@@ -22,7 +23,11 @@ settings.load_profile("repeatable")
 
 
 def compiled(
-    *groups: list[Callable[..., Any]], capacity: int = 1024, concurrency: int = 100
+    *groups: list[Callable[..., Any]],
+    capacity: int = 1024,
+    concurrency: int = 100,
+    guards: list[Callable[..., Any]] = [],  # noqa: B006 -- read only
+    publisher: Publisher = sequential,
 ) -> BusTerminal[object]:
     """Return a terminal with a registry for each group of functions and (actor) classes."""
     registries = []
@@ -31,17 +36,20 @@ def compiled(
         for each in group:
             registry.register(each, lifetime="actor" if isinstance(each, type) else None)
         registries.append(registry)
+    for guard in guards:
+        registries[0].guard(guard)
     return BusTerminal(
-        *registries, mailbox=MailboxPolicy(capacity=capacity), concurrency=concurrency
+        *registries,
+        mailbox=MailboxPolicy(capacity=capacity),
+        concurrency=concurrency,
+        publisher=publisher,
     )
 
 
-def reference(
-    *groups: list[Callable[..., Any]], capacity: int = 1024, concurrency: int = 100
-) -> ReferenceTerminal:
+def reference(*groups: list[Callable[..., Any]], **options: Any) -> ReferenceTerminal:
     """Return the oracle for the same arguments."""
     targets = [each for group in groups for each in group]
-    return ReferenceTerminal(*targets, capacity=capacity, concurrency=concurrency)
+    return ReferenceTerminal(*targets, **options)
 
 
 @pytest.fixture(scope="session", params=[compiled, reference], ids=["compiled", "reference"])

@@ -11,15 +11,17 @@ from collections import Counter, deque
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from types import SimpleNamespace
 from typing import get_origin, get_type_hints
 
-from runtime import DeadLetter, EventBus, MessageContext, ShutdownReport
+from runtime import Command, DeadLetter, EventBus, MessageContext, ShutdownReport, sequential
 from runtime.errors import (
     DeadlockError,
     DeliveryFailed,
     MailboxFull,
     NoActorKey,
+    NoHandler,
     ScopeClosed,
     TerminalClosed,
 )
@@ -123,9 +125,26 @@ class ReferenceBus:
         is_root = self is self.terminal.bus
         bus = ReferenceBus(self.terminal, self.box) if is_root else self
         context = context or MessageContext()
+
+        def listener(handler):
+            return lambda event, context: self.terminal.publish_to(handler, event, context, bus)
+
+        listeners = [listener(handler) for handler in self.terminal.handlers_of(event)]
         try:
-            for handler in self.terminal.handlers_of(event):
-                await self.terminal.publish_to(handler, event, context, bus)
+            await self.terminal.publisher(event, context, listeners)
+        finally:
+            bus.closed = bus.closed or is_root
+
+    async def send(self, command, context=None):
+        self.admit(command)
+        is_root = self is self.terminal.bus
+        bus = ReferenceBus(self.terminal, self.box) if is_root else self
+        try:
+            for handler in self.terminal.handlers_of(command):
+                return await self.terminal.invoke(
+                    handler, command, context or MessageContext(), bus
+                )
+            raise NoHandler.of(command)
         finally:
             bus.closed = bus.closed or is_root
 
@@ -163,8 +182,10 @@ class ReferenceBus:
 class ReferenceTerminal:
     """The same promises as `BusTerminal`, for functions and (actor) classes."""
 
-    def __init__(self, *targets, capacity=1024, concurrency=100):
+    def __init__(self, *targets, capacity=1024, concurrency=100, guards=(), publisher=sequential):
         self.handlers = [handler for target in targets for handler in Handler.read(target)]
+        self.guards = [Handler(guard) for guard in guards]
+        self.publisher = publisher
         self.capacity = capacity
         self.pool = Mailbox(limit=concurrency)
         self.boxes = {}
@@ -193,7 +214,12 @@ class ReferenceTerminal:
     # Where a message goes
 
     def handlers_of(self, event):
-        return [handler for handler in self.handlers if isinstance(event, handler.hears)]
+        """Return who hears an event; of a command, who is registered for its nearest class."""
+        heard = [handler for handler in self.handlers if isinstance(event, handler.hears)]
+        if isinstance(event, Command):
+            heard.sort(key=lambda handler: type(event).__mro__.index(handler.hears))
+            return heard[:1]
+        return heard
 
     def mailbox(self, name):
         return self.boxes.setdefault(name, Mailbox(name))
@@ -262,15 +288,21 @@ class ReferenceTerminal:
             bus.closed = True
 
     async def invoke(self, handler, event, context, bus):
-        """Call a handler with its context and bus, and on its actor."""
+        """Call a handler inside its guards, with its context and bus, and on its actor."""
         arguments = [event, *(bus if wants_bus else context for wants_bus in handler.wants_bus)]
         if handler.actor is not None:
             if handler.actor not in bus.box.actors:
                 bus.box.actors[handler.actor] = handler.actor()
             arguments.insert(0, bus.box.actors[handler.actor])
-        result = handler.function(*arguments)
-        if inspect.isawaitable(result):
-            await result
+
+        async def proceed():
+            result = handler.function(*arguments)
+            return await result if inspect.isawaitable(result) else result
+
+        for guard in reversed(self.guards):
+            if isinstance(event, guard.hears):
+                proceed = partial(guard.function, event, context, proceed)
+        return await proceed()
 
     async def publish_to(self, handler, event, context, bus):
         """Run a handler inline; an actor's only on its own turn, else through its mailbox."""

@@ -7,6 +7,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
+import attrs
+import pydantic
 import pytest
 
 from runtime import BusTerminal, Event, MessageContext, MessageRegistry
@@ -126,17 +128,28 @@ class Plain:
     pass
 
 
+@attrs.frozen
+class WithAttrs:
+    number: int
+
+
+class Model(pydantic.BaseModel):
+    number: int
+
+
 class Changed(Event, Generic[T]):
     thing: T
 
 
-@pytest.mark.parametrize("message", [Data(1), Plain(), Changed(3), 42], ids=repr)
+@pytest.mark.parametrize(
+    "message", [Data(1), Plain(), WithAttrs(1), Model(number=1), Changed(3), 42], ids=repr
+)
 async def test_any_class_is_a_message(message: object) -> None:
-    """Dataclasses, plain objects, generic events and even numbers are dispatched by class."""
+    """Dataclasses, attrs, pydantic, plain and generic classes, even numbers, are dispatched."""
     heard: list[object] = []
     registry = MessageRegistry(event_base=object)
 
-    def on_data(event: Data | Plain) -> None:
+    def on_data(event: Data | Plain | WithAttrs | Model) -> None:
         heard.append(event)
 
     def on_changed(event: Changed[int]) -> None:

@@ -4,15 +4,23 @@ import asyncio
 import logging
 import threading
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import msgspec
 import pytest
 
-from runtime import BusTerminal, Event, EventBus, MailboxPolicy, MessageRegistry, Record
+from runtime import BusTerminal, Event, EventBus, MailboxPolicy, MessageRegistry, Record, run
 from runtime._dispatch import Publication
-from runtime.errors import DeadlockError, DeliveryFailed, SinkError, TerminalClosed, WrongLoop
+from runtime.errors import (
+    DeadlockError,
+    DeliveryFailed,
+    ScopeClosed,
+    SinkError,
+    TerminalClosed,
+    WrongLoop,
+)
 from runtime.sinks import SqliteSink
 
 
@@ -436,6 +444,60 @@ async def test_another_thread_is_refused() -> None:
     assert "belongs to another thread" in str(errors[0])
 
 
+def test_two_terminals_on_two_loops_share_nothing() -> None:
+    """Two runtimes in two threads, with one registry, keep to themselves."""
+    registry = MessageRegistry(event_base=Event)
+    heard: list[tuple[int, int]] = []
+
+    @registry.register
+    async def handler(event: Ping, session: Session) -> None:
+        await asyncio.sleep(0)
+        heard.append((threading.get_ident(), event.number))
+
+    async def main(first: int) -> None:
+        async with BusTerminal(registry) as terminal:
+            for number in range(first, first + 200):
+                terminal.bus.emit(Ping(number), key=number % 3)
+                await terminal.bus.publish(Ping(number))
+            await terminal.drain()
+            assert terminal.stats().handled == 200
+
+    threads = [threading.Thread(target=run, args=(main(first),)) for first in (0, 1_000)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(heard) == 800
+    by_thread = {ident: {n for i, n in heard if i == ident} for ident, _ in heard}
+    assert sorted(map(min, by_thread.values())) == [0, 1_000]
+    assert sorted(map(len, by_thread.values())) == [200, 200]
+
+
+async def test_a_task_born_in_a_scope_outlives_it_well() -> None:
+    """It emits through the root bus under its own variables; the scope's bus is over for it."""
+    seen: list[tuple[int, str]] = []
+    gate = asyncio.Event()
+    request: ContextVar[str] = ContextVar("request", default="none")
+
+    def handler(event: Ping) -> None:
+        seen.append((event.number, request.get()))
+
+    async def later(bus: EventBus[Event], terminal: BusTerminal[Event]) -> None:
+        await gate.wait()
+        terminal.bus.emit(Ping(1))
+        with pytest.raises(ScopeClosed):
+            bus.emit(Ping(2))
+
+    async with terminal_with(handler) as terminal:
+        async with terminal.scope() as scope:
+            request.set("mine")
+            task = asyncio.create_task(later(scope.bus, terminal))
+        request.set("other")
+        gate.set()
+        await task
+    assert seen == [(1, "mine")]
+
+
 async def test_one_function_registered_twice_runs_once() -> None:
     """However often it is registered, a handler is called once for a message."""
     ran: list[int] = []
@@ -454,8 +516,6 @@ async def test_one_function_registered_twice_runs_once() -> None:
 
 async def test_the_log_of_a_failure_has_the_messages_variables() -> None:
     """What a logging filter reads from context variables is the emitter's."""
-    from contextvars import ContextVar
-
     trace: ContextVar[str] = ContextVar("trace", default="none")
     seen: list[str] = []
 
