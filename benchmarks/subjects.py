@@ -38,13 +38,10 @@ async def handle_third(event: Ordered, ctx: MessageContext) -> None:
 
 
 @asynccontextmanager
-async def publishing(*handlers: object) -> AsyncIterator[Run]:
-    """Publish to the given handlers from the root bus."""
+async def publishing(registry: MessageRegistry[Event], **options: Any) -> AsyncIterator[Run]:
+    """Publish to the handlers of a registry from the root bus."""
     event = EVENT
-    registry = MessageRegistry(event_base=Event)
-    for handler in handlers:
-        registry.register(handler)
-    async with BusTerminal(registry) as terminal:
+    async with BusTerminal(registry, **options) as terminal:
         bus = terminal.bus
 
         async def run(n: int) -> None:
@@ -54,31 +51,37 @@ async def publishing(*handlers: object) -> AsyncIterator[Run]:
         yield run
 
 
+def registry_of(*handlers: Any) -> MessageRegistry[Event]:
+    """Return a registry with handlers."""
+    registry = MessageRegistry(event_base=Event)
+    for handler in handlers:
+        registry.register(handler)
+    return registry
+
+
 def publish_one():
     """Publish to one asynchronous handler."""
-    return publishing(handle)
+    return publishing(registry_of(handle))
 
 
 def publish_three():
     """Publish to three asynchronous handlers."""
-    return publishing(handle, handle_second, handle_third)
+    return publishing(registry_of(handle, handle_second, handle_third))
 
 
 def publish_sync():
     """Publish to one synchronous handler."""
-    return publishing(handle_sync)
+    return publishing(registry_of(handle_sync))
 
 
-@asynccontextmanager
-async def publish_wired() -> AsyncIterator[Run]:
+def publish_isolated():
+    """Publish to three handlers under the isolated publisher."""
+    return publishing(registry_of(handle, handle_second, handle_third), publisher=isolated)
+
+
+def publish_wired():
     """Publish to a handler with two singletons, a scoped object and a bus."""
-    event = EVENT
-    registry = MessageRegistry(event_base=Event)
-    registry.factory(Clock, lifetime="singleton")
-    registry.factory(Mailer, lifetime="singleton")
-    registry.factory(open_session)
 
-    @registry.register
     async def handler(
         event: Ordered,
         ctx: MessageContext,
@@ -89,82 +92,41 @@ async def publish_wired() -> AsyncIterator[Run]:
     ) -> None:
         pass
 
-    async with BusTerminal(registry) as terminal:
-        bus = terminal.bus
-
-        async def run(n: int) -> None:
-            for _ in range(n):
-                await bus.publish(event)
-
-        yield run
-
-
-@asynccontextmanager
-async def publish_managed() -> AsyncIterator[Run]:
-    """Publish to a handler whose scoped object has to be left."""
-    event = EVENT
-    registry = MessageRegistry(event_base=Event)
+    registry = registry_of(handler)
     registry.factory(Clock, lifetime="singleton")
-    registry.factory(managed_session)
+    registry.factory(Mailer, lifetime="singleton")
+    registry.factory(open_session)
+    return publishing(registry)
 
-    @registry.register
+
+def publish_managed():
+    """Publish to a handler whose scoped object has to be left."""
+
     async def handler(event: Ordered, ctx: MessageContext, session: Session) -> None:
         pass
 
-    async with BusTerminal(registry) as terminal:
-        bus = terminal.bus
-
-        async def run(n: int) -> None:
-            for _ in range(n):
-                await bus.publish(event)
-
-        yield run
+    registry = registry_of(handler)
+    registry.factory(Clock, lifetime="singleton")
+    registry.factory(managed_session)
+    return publishing(registry)
 
 
-@asynccontextmanager
-async def publish_guarded() -> AsyncIterator[Run]:
+def publish_guarded():
     """Publish to a handler behind a guard."""
-    event = EVENT
-    registry = MessageRegistry(event_base=Event)
-    registry.register(handle)
 
-    @registry.guard
     async def guard(event: Ordered, ctx: MessageContext, proceed: Any) -> None:
         await proceed()
 
-    async with BusTerminal(registry) as terminal:
-        bus = terminal.bus
-
-        async def run(n: int) -> None:
-            for _ in range(n):
-                await bus.publish(event)
-
-        yield run
-
-
-@asynccontextmanager
-async def publish_isolated() -> AsyncIterator[Run]:
-    """Publish to three handlers under the isolated publisher."""
-    event = EVENT
-    registry = MessageRegistry(event_base=Event)
-    registry.register(handle, handle_second, handle_third)
-    async with BusTerminal(registry, publisher=isolated) as terminal:
-        bus = terminal.bus
-
-        async def run(n: int) -> None:
-            for _ in range(n):
-                await bus.publish(event)
-
-        yield run
+    registry = registry_of(handle)
+    registry.guard(guard)
+    return publishing(registry)
 
 
 @asynccontextmanager
 async def send_command() -> AsyncIterator[Run]:
     """Send a command and take its reply."""
     command = COMMAND
-    registry = MessageRegistry(event_base=Event)
-    registry.register(reply)
-    async with BusTerminal(registry) as terminal:
+    async with BusTerminal(registry_of(reply)) as terminal:
         bus = terminal.bus
 
         async def run(n: int) -> None:
@@ -178,8 +140,7 @@ async def send_command() -> AsyncIterator[Run]:
 async def emitting(handler: object, key: str | None) -> AsyncIterator[Run]:
     """Emit bursts to the mailbox of one scope, or of one key."""
     event = EVENT
-    registry = MessageRegistry(event_base=Event)
-    registry.register(handler)
+    registry = registry_of(handler)
     async with BusTerminal(registry) as terminal, terminal.scope("orders") as scope:
         bus = scope.bus
 
@@ -219,9 +180,7 @@ def emit_sync():
 async def emit_many() -> AsyncIterator[Run]:
     """Emit an event to each of many mailboxes."""
     event = EVENT
-    registry = MessageRegistry(event_base=Event)
-    registry.register(handle)
-    async with BusTerminal(registry) as terminal:
+    async with BusTerminal(registry_of(handle)) as terminal:
         bus = terminal.bus
 
         async def run(n: int) -> None:
@@ -238,10 +197,9 @@ async def emit_many() -> AsyncIterator[Run]:
 async def sink_batches() -> AsyncIterator[Run]:
     """Sink batches of events into SQLite."""
     events = [EVENT] * SINK_BATCH
-    registry = MessageRegistry(event_base=Event)
     with tempfile.TemporaryDirectory() as folder:
         sink = SqliteSink(Path(folder, "subject.db"))
-        async with BusTerminal(registry, sink=sink) as terminal:
+        async with BusTerminal(registry_of(), sink=sink) as terminal:
             bus = terminal.bus
 
             async def run(n: int) -> None:

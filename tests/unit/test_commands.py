@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from unit.support import terminal_with
 
 from runtime import BusTerminal, Command, Event, EventBus, MessageContext, MessageRegistry, isolated
 from runtime.errors import DuplicateHandler, NoHandler, TerminalClosed
@@ -27,13 +28,6 @@ class Ping(Event):
 
 class Session:
     pass
-
-
-def terminal_with(*handlers: Any, **options: Any) -> BusTerminal[Event]:
-    registry = MessageRegistry(event_base=Event)
-    for handler in handlers:
-        registry.register(handler)
-    return BusTerminal(registry, **options)
 
 
 async def get_name(command: GetName) -> str:

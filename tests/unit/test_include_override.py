@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import pytest
+from unit.support import registry_with
 
 from runtime import BusTerminal, Command, Event, EventBus, MessageRegistry, use
 from runtime.errors import DuplicateHandler, ProviderError
@@ -36,12 +37,6 @@ class Post:
 
 class Clock:
     """A singleton that does not."""
-
-
-def registry_with(*handlers: Any) -> MessageRegistry[Event]:
-    registry = MessageRegistry(event_base=Event)
-    registry.register(*handlers) if len(handlers) != 1 else registry.register(handlers[0])
-    return registry
 
 
 async def test_include_adds_handlers_each_once() -> None:

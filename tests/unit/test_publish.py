@@ -7,8 +7,9 @@ from typing import Any
 
 import anyio
 import pytest
+from unit.support import registry_with
 
-from runtime import BusTerminal, Event, EventBus, MessageContext, MessageRegistry
+from runtime import BusTerminal, Event, EventBus, MessageContext
 from runtime.errors import ScopeClosed, TerminalClosed
 
 
@@ -22,13 +23,6 @@ class Pong(Event):
 
 class Session:
     pass
-
-
-def registry_of(*handlers: Any) -> MessageRegistry[Event]:
-    registry = MessageRegistry(event_base=Event)
-    for handler in handlers:
-        registry.register(handler)
-    return registry
 
 
 async def quiet(event: Ping) -> None: ...
@@ -48,7 +42,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_plan_kind_is_a_coroutine(kind: str) -> None:
     """Whatever the plan, the result can be awaited, made a task, gathered and closed."""
-    async with BusTerminal(registry_of(*KINDS[kind])) as terminal:
+    async with BusTerminal(registry_with(*KINDS[kind])) as terminal:
         publish = terminal.bus.publish
         pending = publish(Ping())
         assert isinstance(pending, Coroutine)
@@ -63,7 +57,7 @@ async def test_every_plan_kind_is_a_coroutine(kind: str) -> None:
 
 async def test_one_asynchronous_handler_costs_no_wrapper() -> None:
     """A plan of one asynchronous handler hands that handler's own coroutine over."""
-    async with BusTerminal(registry_of(quiet)) as terminal:
+    async with BusTerminal(registry_with(quiet)) as terminal:
         pending = terminal.bus.publish(Ping())
         assert inspect.iscoroutine(pending)
         assert pending.cr_code is quiet.__code__
@@ -72,7 +66,7 @@ async def test_one_asynchronous_handler_costs_no_wrapper() -> None:
 
 async def test_awaiting_twice_is_an_error() -> None:
     """A publish runs once, as a coroutine does."""
-    async with BusTerminal(registry_of(quiet, sync)) as terminal:
+    async with BusTerminal(registry_with(quiet, sync)) as terminal:
         pending = terminal.bus.publish(Ping())
         await pending
         with pytest.raises(RuntimeError, match="cannot reuse"):
@@ -86,7 +80,7 @@ async def test_nothing_runs_before_the_await() -> None:
     def handler(event: Ping) -> None:
         ran.append("handler")
 
-    async with BusTerminal(registry_of(handler)) as terminal:
+    async with BusTerminal(registry_with(handler)) as terminal:
         pending = terminal.bus.publish(Ping())
         assert ran == []
         await pending
@@ -112,7 +106,7 @@ async def test_cancelling_reaches_the_handler_that_runs(position: int) -> None:
 
         return handler
 
-    async with BusTerminal(registry_of(make(0), make(1), make(2))) as terminal:
+    async with BusTerminal(registry_with(make(0), make(1), make(2))) as terminal:
         task = asyncio.create_task(terminal.bus.publish(Ping()))
         await entered.wait()
         task.cancel()
@@ -138,7 +132,7 @@ async def test_a_handler_may_survive_a_cancellation() -> None:
         await asyncio.sleep(0)
         seen.append("after")
 
-    async with BusTerminal(registry_of(stubborn, after)) as terminal:
+    async with BusTerminal(registry_with(stubborn, after)) as terminal:
         task = asyncio.create_task(terminal.bus.publish(Ping()))
         await entered.wait()
         task.cancel()
@@ -158,7 +152,7 @@ async def test_a_failed_future_is_thrown_into_the_handler() -> None:
         except OSError as error:
             seen.append(str(error))
 
-    async with BusTerminal(registry_of(handler, sync)) as terminal:
+    async with BusTerminal(registry_with(handler, sync)) as terminal:
         await terminal.bus.publish(Ping())
     assert seen == ["gone"]
 
@@ -177,7 +171,7 @@ async def test_timeouts_work_around_and_inside() -> None:
     async def waits(event: Pong) -> None:
         await asyncio.Event().wait()
 
-    async with BusTerminal(registry_of(inner, sync, waits)) as terminal:
+    async with BusTerminal(registry_with(inner, sync, waits)) as terminal:
         await terminal.bus.publish(Ping())
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0):
@@ -199,7 +193,7 @@ async def test_anyio_scopes_work_around_and_inside() -> None:
     async def waits(event: Pong) -> None:
         await anyio.sleep_forever()
 
-    async with BusTerminal(registry_of(inner, sync, waits)) as terminal:
+    async with BusTerminal(registry_with(inner, sync, waits)) as terminal:
         await terminal.bus.publish(Ping())
         await terminal.bus.emit(Ping()).wait()
         with anyio.move_on_after(0) as scope:
@@ -217,7 +211,7 @@ async def test_a_handlers_stop_iteration_is_no_silent_end(others: tuple[Any, ...
     def stops(event: Ping) -> None:
         raise StopIteration
 
-    async with BusTerminal(registry_of(stops, *others)) as terminal:
+    async with BusTerminal(registry_with(stops, *others)) as terminal:
         with pytest.raises(RuntimeError, match="StopIteration"):
             await terminal.bus.publish(Ping())
 
@@ -236,7 +230,7 @@ async def test_a_stop_iteration_after_a_cancellation_is_no_silent_end() -> None:
     def stops(event: Ping) -> None:
         raise StopIteration
 
-    async with BusTerminal(registry_of(survives, stops)) as terminal:
+    async with BusTerminal(registry_with(survives, stops)) as terminal:
         task = asyncio.create_task(terminal.bus.publish(Ping()))
         await entered.wait()
         task.cancel()
@@ -266,7 +260,7 @@ async def test_what_a_synchronous_handler_returns_is_awaited_if_it_can_be() -> N
     def number(event: Ping) -> int:
         return 42
 
-    async with BusTerminal(registry_of(coroutine, awaitable, number)) as terminal:
+    async with BusTerminal(registry_with(coroutine, awaitable, number)) as terminal:
         await terminal.bus.publish(Ping())
         await terminal.bus.emit(Ping()).wait()
     assert seen == ["coroutine", "awaitable"] * 2
@@ -279,7 +273,7 @@ async def test_a_bus_ends_with_its_scope() -> None:
     async def keep(event: Ping, bus: EventBus[Event]) -> None:
         kept.append(bus)
 
-    async with BusTerminal(registry_of(keep)) as terminal:
+    async with BusTerminal(registry_with(keep)) as terminal:
         async with terminal.scope("home") as scope:
             pass
         await terminal.bus.publish(Ping())
@@ -295,7 +289,7 @@ async def test_a_bus_ends_with_its_scope() -> None:
 
 async def test_a_closed_terminal_takes_nothing() -> None:
     """After close, every verb raises `TerminalClosed` with the message."""
-    async with BusTerminal(registry_of(quiet), name="shop") as terminal:
+    async with BusTerminal(registry_with(quiet), name="shop") as terminal:
         pass
     pending = terminal.bus.publish(Ping())
     with pytest.raises(TerminalClosed, match=r"terminal 'shop' is closed: Ping\(\) was not taken"):
@@ -319,7 +313,7 @@ async def test_an_error_keeps_its_identity_and_traceback() -> None:
     async def fails(event: Ping, ctx: MessageContext) -> None:
         raise error
 
-    async with BusTerminal(registry_of(first, fails)) as terminal:
+    async with BusTerminal(registry_with(first, fails)) as terminal:
         with pytest.raises(LookupError) as caught:
             await terminal.bus.publish(Ping())
     assert caught.value is error
@@ -329,7 +323,7 @@ async def test_an_error_keeps_its_identity_and_traceback() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_forgotten_await_warns(kind: str) -> None:
     """A publish that nobody awaits says so, as a coroutine does."""
-    async with BusTerminal(registry_of(*KINDS[kind])) as terminal:
+    async with BusTerminal(registry_with(*KINDS[kind])) as terminal:
         with pytest.warns(RuntimeWarning, match="never awaited"):
             terminal.bus.publish(Ping())
         await terminal.bus.publish(Ping())
@@ -346,7 +340,7 @@ async def test_endless_recursion_is_a_recursion_error(handlers: int) -> None:
 
         return again
 
-    async with BusTerminal(registry_of(*(make() for _ in range(handlers)))) as terminal:
+    async with BusTerminal(registry_with(*(make() for _ in range(handlers)))) as terminal:
         with pytest.raises(RecursionError):
             await terminal.bus.publish(Ping())
         assert terminal.stats().published > 10

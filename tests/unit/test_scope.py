@@ -1,20 +1,14 @@
 """Scopes: a block of dependencies, and the mailbox that its emits go to."""
 
 import asyncio
-from typing import Any
 
-from runtime import BusTerminal, Event, MessageRegistry, Scope
+from unit.support import terminal_with
+
+from runtime import Event, Scope
 
 
 class Ping(Event):
     number: int = 0
-
-
-def terminal_with(*handlers: Any) -> BusTerminal[Event]:
-    registry = MessageRegistry(event_base=Event)
-    for handler in handlers:
-        registry.register(handler)
-    return BusTerminal(registry)
 
 
 async def test_a_scope_shows_itself() -> None:

@@ -5,20 +5,14 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
+from unit.support import terminal_with
 
-from runtime import BusTerminal, Event, EventBus, MailboxPolicy, MessageRegistry, Stats
+from runtime import BusTerminal, Event, EventBus, MailboxPolicy, Stats
 from runtime.errors import DeadlockError, DeliveryFailed, TerminalClosed
 
 
 class Ping(Event):
     number: int = 0
-
-
-def terminal_with(*handlers: Any, **options: Any) -> BusTerminal[Event]:
-    registry = MessageRegistry(event_base=Event)
-    for handler in handlers:
-        registry.register(handler)
-    return BusTerminal(registry, **options)
 
 
 def assert_balanced(stats: Stats) -> None:

@@ -6,8 +6,9 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
+from unit.support import registry_with
 
-from runtime import BusTerminal, Event, EventBus, MailboxPolicy, MessageRegistry
+from runtime import BusTerminal, Event, EventBus, MailboxPolicy
 from runtime.workers import WorkerTask
 
 REQUEST: ContextVar[str] = ContextVar("request", default="none")
@@ -17,11 +18,8 @@ class Ping(Event):
     number: int = 0
 
 
-def terminal_with(*handlers: Any, **options: Any) -> BusTerminal[Event]:
-    registry = MessageRegistry(event_base=Event)
-    for handler in handlers:
-        registry.register(handler)
-    return BusTerminal(registry, mailbox=MailboxPolicy(capacity=100_000), **options)
+def terminal_with(*handlers: Any) -> BusTerminal[Event]:
+    return BusTerminal(registry_with(*handlers), mailbox=MailboxPolicy(capacity=100_000))
 
 
 def workers() -> list[WorkerTask]:
