@@ -14,8 +14,9 @@ from contextvars import Context
 from typing import Any, Protocol
 
 from runtime._wiring import Factory, Scoped, Storage, Transient
+from runtime.errors import ScopeClosed
 
-__all__ = ("Resolver", "ResolverScope", "leave", "prepare")
+__all__ = ("Resolver", "ResolverScope", "abandon", "leave", "prepare")
 
 logger = logging.getLogger("runtime")
 
@@ -48,15 +49,22 @@ async def prepare(waits: Sequence[Factory], storage: Storage) -> None:
     An object that several ask for at the same time is built once; if that fails, each of them
     raises, or tries again.
     """
+    transients: list[tuple[Factory, Storage, object]] = []
     for factory in waits:
         if not factory.is_built(storage):
             home = factory.home(storage)
             if isinstance(factory, Transient):
-                factory.keep(home, await build(factory, home))
+                transients.append((factory, home, await build(factory, home)))
             elif isinstance(factory, Scoped):
                 await build_scoped(factory, home)
             else:
                 await build_shared(factory, home)
+    if storage.closed:
+        raise ScopeClosed.of(None, "what it was building")
+    # Laid by when nothing is left to await: the call that takes them follows at once, and no
+    # other call of the scope comes in between. The last laid by is the first taken.
+    for factory, home, value in reversed(transients):
+        factory.keep(home, value)
 
 
 async def build(factory: Factory, home: Storage) -> object:
@@ -71,7 +79,16 @@ async def build(factory: Factory, home: Storage) -> object:
         value = made.__enter__()
     else:
         return made
-    home.add_exit(made)
+    is_async = factory.mode == "async_context"
+    if home.closed:
+        # The scope has ended meanwhile, and will not leave it any more.
+        error = ScopeClosed.of(None, "what it was building")
+        if is_async:
+            await made.__aexit__(type(error), error, None)
+        else:
+            made.__exit__(type(error), error, None)
+        raise error
+    home.add_exit(made, is_async)
     return value
 
 
@@ -94,12 +111,25 @@ async def build_scoped(factory: Scoped, home: Storage) -> None:
 
 async def build_shared(factory: Factory, home: Storage) -> None:
     """Build what outlives every scope in a task of its own, so that nobody's end is its end."""
-    if home.building is None:
-        home.building = {}
-    owner: Owner | None = home.building.get(factory)
+    building = home.core.root.building
+    if building is None:
+        building = home.core.root.building = {}
+    # A singleton has no mailbox; what lives as long as a mailbox is one for each.
+    key = (factory, home.box)
+    owner: Owner | None = building.get(key)
     if owner is None:
-        owner = home.building[factory] = Owner(factory, home)
+        owner = building[key] = Owner(factory, home)
+        owner.built.add_done_callback(lambda _: building.pop(key, None))
     await asyncio.shield(owner.built)
+
+
+async def abandon(root: Storage) -> None:
+    """End the builds of shared objects that are under way."""
+    owners: list[Owner] = list((root.building or {}).values())
+    for owner in owners:
+        owner.cancel()
+    if owners:
+        await asyncio.wait([owner.task for owner in owners])
 
 
 class Owner(AbstractAsyncContextManager[None]):
@@ -113,38 +143,51 @@ class Owner(AbstractAsyncContextManager[None]):
         loop = asyncio.get_running_loop()
         self.built: asyncio.Future[None] = loop.create_future()
         self._released = asyncio.Event()
-        self._task: asyncio.Task[None] = asyncio.Task(
+        self.task: asyncio.Task[None] = asyncio.Task(
             self._own(factory, home), loop=loop, name="runtime.owner", context=Context()
         )
 
+    def cancel(self) -> None:
+        """Give the build up."""
+        self.task.cancel()
+
     async def _own(self, factory: Factory, home: Storage) -> None:
+        entered = factory.mode in ("context", "async_context")
         try:
-            if factory.mode != "async_context":
+            if not entered:
                 factory.keep(home, await build(factory, home))
-                self._finish(factory, home, None)
+                self._finish(None)
                 return
             await prepare(factory.waits, home)
             manager: Any = factory.start(home)
-            value = await manager.__aenter__()
+            if factory.mode == "context":
+                value = manager.__enter__()
+            else:
+                value = await manager.__aenter__()
         except BaseException as error:
-            self._finish(factory, home, error)
+            self._finish(error)
             if not isinstance(error, Exception):
                 raise
             return
         factory.keep(home, value)
-        home.add_exit(self)
-        self._finish(factory, home, None)
+        home.add_exit(self, is_async=True)
+        self._finish(None)
         try:
             await self._released.wait()
         except BaseException as error:
-            await manager.__aexit__(type(error), error, error.__traceback__)
+            await self._leave(manager, factory.mode, error)
             raise
-        await manager.__aexit__(None, None, None)
+        await self._leave(manager, factory.mode, None)
 
-    def _finish(self, factory: Factory, home: Storage, error: BaseException | None) -> None:
+    async def _leave(self, manager: Any, mode: str, error: BaseException | None) -> None:
+        state = (type(error), error, error.__traceback__) if error else (None, None, None)
+        if mode == "context":
+            manager.__exit__(*state)
+        else:
+            await manager.__aexit__(*state)
+
+    def _finish(self, error: BaseException | None) -> None:
         """Tell those who wait how the start has ended; the next to ask may try again."""
-        if home.building is not None:
-            home.building.pop(factory, None)
         if self.built.done():
             return
         if error is None:
@@ -163,29 +206,33 @@ class Owner(AbstractAsyncContextManager[None]):
     async def __aexit__(self, *error: object) -> None:
         """Let the owner leave what it has entered, and wait for that."""
         self._released.set()
-        await self._task
+        await self.task
 
 
 async def leave(storage: Storage, error: BaseException | None) -> None:
     """Leave everything that a scope has entered, in reverse, whatever happens meanwhile.
 
-    Each resource sees `error`, the exception that ended the scope, and cannot suppress it. Returns
+    Each resource sees `error`, the exception that ended the scope, or what went wrong first while
+    leaving, and cannot suppress it. Returns
     if all went well; the caller then lets `error` go on. Otherwise raises everything together,
     `error` first, as a `BaseExceptionGroup`; a single failure without `error` is raised as it is.
     A cancellation stays one: then the other failures are logged.
     """
     failures: list[BaseException] = []
+    seen = error
     while storage.exits:
-        manager = storage.exits.pop()
-        state = (type(error), error, error.__traceback__) if error else (None, None, None)
+        manager, is_async = storage.exits.pop()
+        state = (type(seen), seen, seen.__traceback__) if seen else (None, None, None)
         try:
-            if isinstance(manager, AbstractAsyncContextManager):
+            if is_async:
                 await manager.__aexit__(*state)
             else:
                 manager.__exit__(*state)
         except BaseException as raised:  # noqa: BLE001 -- raised below
-            if raised is not error:
+            if raised is not seen:
                 failures.append(raised)
+                # What is left now did not end well either.
+                seen = seen or raised
     if not failures:
         return
     everything = failures if error is None else [error, *failures]

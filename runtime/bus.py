@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from runtime._dispatch import Handler, Plan
 from runtime._mailbox import Core, Delivery, Mailbox
 from runtime._wiring import Call, Storage, make_storage
 from runtime._worker import Worker
-from runtime.building import leave, prepare
+from runtime.building import abandon, leave, prepare
 from runtime.errors import DeadlockError, NoActorKey, ScopeClosed, SinkUnset, TerminalClosed
 from runtime.lifetimes import Wired
 from runtime.messages import DeadLetter
@@ -182,8 +183,8 @@ class Host:
 
     async def wait_for_actor(
         self, box: Mailbox, handler: Handler, event: object, context: MessageContext | None
-    ) -> None:
-        """Let an actor handle a published event in its mailbox, and wait for it."""
+    ) -> Any:
+        """Let an actor handle a message in its mailbox, wait for it, and return its reply."""
         worker = worker_of(self.core)
         if worker is not None and worker.has_turn_of(box):
             raise DeadlockError.itself(handler.spec, box.name)
@@ -194,6 +195,7 @@ class Host:
             # Given up: what has not been started will not be.
             self.core.withdraw(message)
             raise
+        return message.take_reply()
 
     # Runs that the core does not do by itself
 
@@ -234,6 +236,33 @@ class Host:
         """Return the run of one handler of an emitted event, in the scope made for it."""
         return attempt(self.core, plan, handler, event, context, storage)
 
+    async def run_control(
+        self,
+        message: Delivery,
+        plan: Plan,
+        handler: Handler,
+        event: object,
+        context: MessageContext,
+        storage: Storage,
+    ) -> None:
+        """Run an actor's handler for whoever waits for it, and keep its reply."""
+        message.keep_reply(await attempt(self.core, plan, handler, event, context, storage))
+
+    async def leave_and_raise(self, storage: Storage, error: BaseException | None) -> None:
+        """Leave what a scope has entered, then let the error that ended it go on."""
+        await leave(storage, error)
+        if error is not None:
+            raise error
+
+    def leave_at_once(self, storage: Storage) -> None:
+        """Leave what a scope has entered without awaiting, as a coroutine that is closed does."""
+        leaving = leave(storage, GeneratorExit())
+        try:
+            leaving.send(None)
+        except StopIteration:
+            return
+        leaving.close()
+
     async def run_on_turn(
         self,
         box: Mailbox,
@@ -242,7 +271,7 @@ class Host:
         event: object,
         context: MessageContext,
         storage: Storage,
-    ) -> None:
+    ) -> Any:
         """Run an actor's handler inline, on the turn of its mailbox that the caller has.
 
         Runs inside one actor wait for each other, and the mailbox waits for all of them.
@@ -251,7 +280,7 @@ class Host:
         self.core.enter_turn(box)
         try:
             async with lock:
-                await handle(self.core, plan, handler, event, context, storage, on_turn=True)
+                return await handle(self.core, plan, handler, event, context, storage, on_turn=True)
         finally:
             storage.closed = True
             self.core.leave_turn(box)
@@ -271,9 +300,12 @@ class Host:
 
         def listener(handler: Handler) -> Listener:
             async def listen(event: object, context: MessageContext) -> None:
-                storage = make_storage(self.core, box, owner=handler)
+                storage = make_storage(self.core, box, owner=handler, cause=context)
+                # One actor is never in two handlers at once, whatever the publisher does.
+                lock = self._turns.setdefault((box, handler.actor or handler), asyncio.Lock())
                 try:
-                    await self.run_attempt(plan, handler, event, context, storage)
+                    async with lock:
+                        await self.run_attempt(plan, handler, event, context, storage)
                 except Exception as error:  # noqa: BLE001 -- recorded
                     message.add_dead_letter(
                         self.record_failure(event, context, handler.spec, error)
@@ -287,11 +319,21 @@ class Host:
     def in_thread(self, function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
         """Return an asynchronous function that runs a synchronous one in the thread pool."""
 
+        def run(*args: object, **options: object) -> Any:
+            try:
+                return function(*args, **options)
+            except StopIteration as error:
+                # A future cannot carry it; its caller would wait for ever.
+                msg = "a handler raised StopIteration"
+                raise RuntimeError(msg) from error
+
+        @functools.wraps(function)
         async def call(*args: object, **options: object) -> Any:
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(thread_name_prefix=self.name)
-            run = functools.partial(copy_context().run, function, *args, **options)
-            return await asyncio.get_running_loop().run_in_executor(self._executor, run)
+            job = functools.partial(copy_context().run, run, *args, **options)
+            result = await asyncio.get_running_loop().run_in_executor(self._executor, job)
+            return await result if inspect.isawaitable(result) else result
 
         return call
 
@@ -304,6 +346,8 @@ class Host:
 
     async def leave_scope(self, scope: Scope[Any], error: BaseException | None) -> None:
         """End a scope's block, and with it what the scope has built."""
+        # From here on it builds nothing more.
+        scope.closed = True
         try:
             await leave(scope, error)
         finally:
@@ -320,6 +364,7 @@ class Host:
 
     async def leave_terminal(self) -> None:
         """Leave what singletons and actors have entered, and end the thread pool."""
+        await abandon(self.core.root)
         try:
             await leave(self.core.root, None)
         finally:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from runtime.messages import DeadLetter
@@ -73,13 +75,18 @@ class ContextMismatch(BusError):
     """A handler asks for another class of context than the message has."""
 
     @classmethod
-    def of(cls, function: object, wanted: type, given: object) -> Self:
+    def of(cls, function: Any, wanted: type, given: object) -> Self:
         """Say which handler, what it asks for, and what it was given."""
-        name = getattr(function, "__qualname__", repr(function))
+        while isinstance(function, functools.partial):
+            function = function.func
+        function = inspect.unwrap(function) if callable(function) else function
+        name = getattr(function, "__qualname__", type(function).__qualname__)
         module = getattr(function, "__module__", "?")
+        code = getattr(function, "__code__", None)
+        where = "" if code is None else f" ({code.co_filename}:{code.co_firstlineno})"
         return cls(
-            f"{module}.{name} asks for a {wanted.__qualname__}, but the message's context is a "
-            f"{type(given).__qualname__}: pass a {wanted.__qualname__} with the message"
+            f"{module}.{name}{where} asks for a {wanted.__qualname__}, but the message's context "
+            f"is a {type(given).__qualname__}: pass a {wanted.__qualname__} with the message"
         )
 
 

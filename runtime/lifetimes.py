@@ -11,6 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import FunctionType, MethodType
 from typing import Annotated, Any, Final, Literal, TypeGuard, get_args, get_origin, get_type_hints
 
 from runtime._bus import BusProvider, EventBus, MessageContext, Scope, ScopeProvider
@@ -33,7 +34,9 @@ from runtime.signature import (
     HandlerSpec,
     OwnerLifetime,
     Parameter,
+    is_asynchronous,
     place,
+    plain_function,
     read_parameters,
     show,
 )
@@ -68,6 +71,12 @@ class FactorySpec:
     build: Callable[..., Any] | None = None
     """What is called, if not the factory itself."""
 
+    @property
+    def identity(self) -> object:
+        """What makes a factory the same as another: itself, whatever it compares equal to."""
+        plain = isinstance(self.factory, (type, FunctionType, MethodType))
+        return self.factory if plain else id(self.factory)
+
 
 def own_factory(owner: type, lifetime: Lifetime) -> FactorySpec:
     """Let a class that nobody registered build itself."""
@@ -89,10 +98,17 @@ def read_factory(
     mode: Mode = "plain"
     made = get_args(returned)[0] if get_args(returned) else MISSING
     plain = inspect.unwrap(factory)
+    is_async = is_asynchronous(factory) or inspect.iscoroutinefunction(plain)
     if inspect.isasyncgenfunction(factory):
         mode, build = "async_context", contextlib.asynccontextmanager(factory)
     elif inspect.isgeneratorfunction(factory):
         mode, build = "context", contextlib.contextmanager(factory)
+    elif get_origin(returned) in MANAGERS and is_async:
+        msg = (
+            f"{place(factory)}: an asynchronous function cannot return a context manager to enter: "
+            f"write an asynchronous generator, or a plain function that returns the manager"
+        )
+        raise ProviderError(msg)
     elif get_origin(returned) in MANAGERS:
         mode = MANAGERS[get_origin(returned)]
     elif inspect.isasyncgenfunction(plain) and plain is not factory:
@@ -101,8 +117,10 @@ def read_factory(
     elif inspect.isgeneratorfunction(plain) and plain is not factory:
         mode = "context"
     else:
-        mode, made = ("async" if inspect.iscoroutinefunction(factory) else "plain"), returned
+        mode, made = ("async" if is_async else "plain"), returned
     served = made if provides is None else provides
+    if get_origin(served) is Annotated:
+        served = get_args(served)[0]
     if served in (MISSING, None, type(None)):
         msg = (
             f"{place(factory)}: the factory must say what it provides: "
@@ -115,12 +133,13 @@ def read_factory(
 def return_annotation(factory: Callable[..., Any]) -> object:
     """Return what a factory says that it returns."""
     try:
-        return get_type_hints(factory, include_extras=True).get("return", MISSING)
+        hints = get_type_hints(plain_function(factory), include_extras=True)
+        return hints.get("return", MISSING)
     except NameError as error:
         msg = f"{place(factory)}: its return annotation does not evaluate: {error}"
         raise ProviderError(msg) from error
     except TypeError:
-        # A partial or a callable object: it has to be told what it provides.
+        # Something in C: it has to be told what it provides.
         return MISSING
 
 
@@ -231,8 +250,15 @@ class Wiring:
 
     def __post_init__(self) -> None:
         core = self.around.core
-        self._building: list[object] = []
-        self._findings: list[tuple[type[BusError], str]] = []
+        # What is compiled for an override may have to be compiled in the base, too.
+        base = self.base
+        self._building: list[object] = [] if base is None else base._building  # noqa: SLF001
+        self._findings: list[tuple[type[BusError], str]] = (
+            [] if base is None else base._findings  # noqa: SLF001
+        )
+        self._fresh: list[tuple[dict[object, Wired], object]] = (
+            [] if base is None else base._fresh  # noqa: SLF001
+        )
         self._reaching: dict[object, bool] = {}
         self._known: dict[object, Wired] = {
             EventBus: Wired(BusProvider(core), "the bus", needs_scope=True),
@@ -251,12 +277,19 @@ class Wiring:
 
     def overridden(self, overrides: Mapping[object, object]) -> Wiring:
         """Return a wiring in which these types are served by other values or factories."""
-        return Wiring(self.around, self.factories, self, overrides)
+        base = self if self.base is None else self.base
+        return Wiring(self.around, self.factories, base, {**self.overrides, **overrides})
 
     def check(self) -> None:
         """Raise everything found so far, as one exception of the first finding's class."""
-        if self._findings:
-            found, self._findings = self._findings, []
+        found = list(self._findings)
+        fresh = list(self._fresh)
+        self._findings.clear()
+        self._fresh.clear()
+        if found:
+            # What was compiled over a stand-in must not serve anybody later.
+            for built, key in fresh:
+                built.pop(key, None)
             raise found[0][0]("\n".join(text for _, text in found))
 
     def handler(self, spec: HandlerSpec) -> WiredHandler:
@@ -332,12 +365,12 @@ class Wiring:
         if get_origin(annotation) is Annotated:
             annotation, *extras = get_args(annotation)
             marker = next((each for each in extras if isinstance(each, Use)), None)
+        if not is_hashable(annotation):
+            return None
         for key in (annotation, get_origin(annotation)):
             if key in self.overrides and isinstance(fake := self.overrides[key], Use):
                 return fake.spec
-            if key in self.overrides or (
-                marker is None and is_hashable(key) and key in self._known
-            ):
+            if key in self.overrides or (marker is None and key in self._known):
                 return self._known[key]
         if marker is not None:
             return marker.spec
@@ -362,18 +395,21 @@ class Wiring:
                 f"one of them another lifetime"
             )
             return self._finding(LifetimeError, path, spec.label, what)
-        if spec.factory in self._building:
+        if spec.identity in self._building:
             return self._finding(ProviderError, path, spec.label, "it needs itself to be built")
         if self.base is not None and not self._reaches(spec, lives):
             return self.base._factory(spec, consumer, path)  # noqa: SLF001
-        key = (spec.factory, spec.lifetime, lives)
+        key = (spec.identity, spec.lifetime, lives)
         if key not in self.built:
-            self._building.append(spec.factory)
+            self._building.append(spec.identity)
             try:
                 wired = self._compile(spec, lives, path)
+            except BusError as error:
+                wired = self._finding(type(error), path, spec.label, str(error))
             finally:
                 self._building.pop()
             self.built[key] = wired
+            self._fresh.append((self.built, key))
         return self.built[key]
 
     def _compile(self, spec: FactorySpec, lives: Lifetime, path: Path) -> Wired:
@@ -388,12 +424,15 @@ class Wiring:
             kinds = {"actor": ActorProvider, "scoped": Scoped, "transient": Transient}
             provider = kinds[spec.lifetime](inner.call, spec.mode, waits)
         entered = spec.mode in ("context", "async_context")
+        # What outlives every scope is entered by a task of its own.
+        owned = entered and spec.lifetime in ("singleton", "actor")
+        awaited = bool(waits) or owned or spec.mode in ("async", "async_context")
         return Wired(
             provider,
             f"{show(spec.provides)} ({spec.lifetime})",
             needs_scope=lives != "singleton"
             and (spec.lifetime != "transient" or inner.needs_scope or entered or bool(waits)),
-            waits=(provider,) if waits or spec.mode in ("async", "async_context") else (),
+            waits=(provider,) if awaited else (),
             manages=lives == "scoped" and (entered or inner.manages),
             inner=inner.arguments,
         )
@@ -416,21 +455,29 @@ class Wiring:
 
     def _reaches(self, spec: FactorySpec, lives: Lifetime) -> bool:
         """Say whether building an object comes to an overridden type."""
-        if spec.factory not in self._reaching:
+        if spec.identity not in self._reaching:
             # Until it is known better; a cycle is found elsewhere.
-            self._reaching[spec.factory] = any(
+            self._reaching[spec.identity] = any(
                 isinstance(fake, Use) and fake.spec is spec for fake in self.overrides.values()
             )
-            for parameter in read_parameters(spec.factory, ProviderError):
+            try:
+                parameters = read_parameters(spec.factory, ProviderError)
+            except ProviderError:
+                # Reported where it is compiled.
+                return False
+            for parameter in parameters:
                 annotation = parameter.annotation
                 if get_origin(annotation) is Annotated:
                     annotation = get_args(annotation)[0]
                 source = self._source(parameter, lives)
-                if annotation in self.overrides or (
+                if not is_hashable(annotation):
+                    continue
+                names = {annotation, get_origin(annotation)}
+                if names & self.overrides.keys() or (
                     isinstance(source, FactorySpec) and self._reaches(source, lives)
                 ):
-                    self._reaching[spec.factory] = True
-        return self._reaching[spec.factory]
+                    self._reaching[spec.identity] = True
+        return self._reaching[spec.identity]
 
     def _finding(
         self, error: type[BusError], path: Path, label: str, what: str, separator: str = " → "

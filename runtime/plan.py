@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import FunctionType, MethodType
 
 from runtime._dispatch import Handler, Plan, Table
 from runtime.errors import DuplicateHandler, HandlerSignatureError
@@ -133,7 +134,9 @@ class Plans:
 
 def identity(spec: HandlerSpec) -> tuple[object, object]:
     """Return what makes a handler the same as another: what is called, and on what."""
-    return spec.function, spec.owner
+    plain = isinstance(spec.function, (FunctionType, MethodType))
+    # A callable object is itself only, whatever it compares equal to.
+    return spec.function if plain else id(spec.function), spec.owner
 
 
 def wire(wiring: Wiring, spec: HandlerSpec) -> Registered:

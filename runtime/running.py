@@ -15,6 +15,7 @@ from runtime._dispatch import Handler, Plan
 from runtime._mailbox import Core, Mailbox
 from runtime._wiring import Storage, make_storage
 from runtime.building import leave, prepare
+from runtime.errors import ContextMismatch, ScopeClosed
 from runtime.signature import GuardSpec
 
 __all__ = ("attempt", "handle", "in_scope", "publish", "run_and_leave", "send")
@@ -43,7 +44,7 @@ async def publish(
                 [listener(core, plan, handler, home) for handler in plan.handlers],
             )
 
-    await in_scope(core, storage, box, run)
+    await in_scope(core, storage, box, context, run)
     plan.settle()
 
 
@@ -60,7 +61,7 @@ async def send(
     async def run(home: Storage) -> Any:
         return await handle(core, plan, plan.handlers[0], command, context, home)
 
-    reply = await in_scope(core, storage, box, run)
+    reply = await in_scope(core, storage, box, context, run)
     plan.settle()
     return reply
 
@@ -72,27 +73,29 @@ async def attempt(
     event: object,
     context: MessageContext,
     storage: Storage,
-) -> None:
-    """Run one handler of an emitted event in the scope made for it, and end that scope."""
+) -> Any:
+    """Run one handler from a mailbox in the scope made for it, end that scope, and reply."""
     try:
-        await run_and_leave(
+        reply = await run_and_leave(
             storage, lambda home: handle(core, plan, handler, event, context, home, on_turn=True)
         )
     finally:
         storage.closed = True
     plan.settle()
+    return reply
 
 
 async def in_scope(
     core: Core,
     storage: Storage | None,
     box: Mailbox | None,
+    context: MessageContext,
     run: Callable[[Storage], Awaitable[Any]],
 ) -> Any:
     """Run something in a scope that is open, or in one for the time of the call."""
     if storage is not None:
         return await run(storage)
-    storage = make_storage(core, box)
+    storage = make_storage(core, box, cause=context)
     try:
         return await run_and_leave(storage, run)
     finally:
@@ -147,6 +150,8 @@ async def handle(
         return call(handler, message, context, storage)
 
     for guard in reversed(plan.guards):
+        if guard.context is not None and not isinstance(context, guard.context):
+            raise ContextMismatch.of(guard.function, guard.context, context)
         proceed = once(guard, message, context, proceed)
     return await proceed()
 
@@ -155,6 +160,8 @@ async def call(handler: Handler, message: object, context: MessageContext, stora
     """Await what a handler needs, then the handler."""
     if handler.waits:
         await prepare(handler.waits, storage)
+    elif storage.closed:
+        raise ScopeClosed.of(None, message)
     result = handler.call(message, context, storage)
     if handler.is_async or (result is not None and inspect.isawaitable(result)):
         return await result

@@ -70,6 +70,8 @@ class GuardSpec:
     name: str
     location: str
     keys: tuple[type, ...]
+    context: type | None = None
+    """The class of context that it asks for, if not just any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,13 @@ def plain_function(target: object) -> Any:
     return inspect.unwrap(plain) if callable(plain) else plain
 
 
+def bound_names(target: object) -> frozenset[str]:
+    """Return the parameters that a partial has bound by name."""
+    if isinstance(target, functools.partial):
+        return frozenset(target.keywords)
+    return frozenset()
+
+
 def place(target: object) -> str:
     """Say which callable an error is about, and where it is written."""
     name, location = describe(target)
@@ -132,8 +141,9 @@ def read_parameters(
     try:
         signature = inspect.signature(target)
         # What is written in C has a signature at best, and no annotations.
-        annotated = hasattr(called, "__annotations__")
-        hints = get_type_hints(called, include_extras=True) if annotated else {}
+        source = called if hasattr(called, "__annotations__") else target
+        annotated = source is called or isinstance(target, type)
+        hints = get_type_hints(source, include_extras=True) if annotated else {}
     except NameError as error:
         msg = (
             f"{place(target)}: an annotation does not evaluate: {error}; names in annotations "
@@ -143,7 +153,13 @@ def read_parameters(
     except (TypeError, ValueError) as error:
         msg = f"{place(target)}: its signature cannot be read: {error}"
         raise complaint(msg) from error
-    parameters = list(signature.parameters.values())[1 if skip_self else 0 :]
+    bound = bound_names(target)
+    parameters = [
+        each
+        for each in list(signature.parameters.values())[1 if skip_self else 0 :]
+        # What a partial has bound is not to be supplied.
+        if each.name not in bound
+    ]
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             msg = (
@@ -221,6 +237,9 @@ def read_guard(function: Callable[..., Any], bases: Bases) -> GuardSpec:
             f"`async def {name.rpartition('.')[2]}(message, ctx, proceed)`, not {len(required)}"
         )
         raise HandlerSignatureError(msg)
+    context = parameters[1].annotation
+    if isinstance(context, type) and issubclass(context, MessageContext):
+        return GuardSpec(function, name, location, keys, context)
     return GuardSpec(function, name, location, keys)
 
 
@@ -313,6 +332,8 @@ def hears(method: Callable[..., object], bases: Bases, *, skip_self: bool) -> bo
     """Say whether a method's first parameter takes a message."""
     parameters = list(inspect.signature(method).parameters.values())[skip_self:]
     if not parameters or parameters[0].annotation is MISSING:
+        return False
+    if parameters[0].kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
         return False
     first = read_parameters(method, HandlerSignatureError, skip_self=skip_self)[0]
     return any(

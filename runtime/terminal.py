@@ -69,6 +69,14 @@ class ShutdownReport:
     seconds: float
 
 
+@dataclass(eq=False, slots=True)
+class Override:
+    """A block that is open, in which some types are served by something else."""
+
+    mapping: Mapping[Any, object]
+    plans: Plans
+
+
 class BusTerminal(Generic[E]):
     """Registries frozen together with the mailboxes, workers and sink that serve them.
 
@@ -97,6 +105,7 @@ class BusTerminal(Generic[E]):
         self._publisher = None if publisher is sequential else publisher
         self._resolver = resolver
         self._plans: Plans | None = None
+        self._overrides: list[Override] = []
         self._host = Host(
             name,
             capacity=mailbox.capacity,
@@ -142,8 +151,7 @@ class BusTerminal(Generic[E]):
                 f"it inside `async def main()`, started with `runtime.run(main())`"
             )
             raise RuntimeError(msg) from error
-        plans = self._freeze()
-        self._use(plans)
+        self._use_current()
         self._core.open(loop)
 
     def _freeze(self) -> Plans:
@@ -157,12 +165,11 @@ class BusTerminal(Generic[E]):
         return self._plans
 
     def _find_provider(self, wanted: object) -> Wired:
-        return self._freeze().wiring.resolve(wanted)
+        return self._current().wiring.resolve(wanted)
 
-    def _use(self, plans: Plans) -> None:
-        """Dispatch by these plans from now on."""
-        self._plans = plans
-        self._core.freeze(plans.table())
+    def _use_current(self) -> None:
+        """Dispatch by the current plans from now on."""
+        self._core.freeze(self._current().table())
 
     def include(self, registry: MessageRegistry[E]) -> None:
         """Add the handlers, guards and factories of a registry, each handler once.
@@ -174,8 +181,13 @@ class BusTerminal(Generic[E]):
         """
         if self._plans is None:
             self._registries = (*self._registries, registry)
-        else:
-            self._use(self._plans.including([registry]))
+            return
+        base = self._plans.including([registry])
+        overrides = [(each.mapping, each.plans.including([registry])) for each in self._overrides]
+        self._plans = base
+        for live, (_, plans) in zip(self._overrides, overrides, strict=True):
+            live.plans = plans
+        self._use_current()
 
     @contextmanager
     def override(self, mapping: Mapping[Any, object]) -> Generator[None]:
@@ -187,12 +199,24 @@ class BusTerminal(Generic[E]):
 
         Raises what is wrong with the wiring.
         """
-        before = self._freeze()
-        self._use(before.overriding(mapping))
+        live = Override(mapping, self._current().overriding(mapping))
+        self._overrides.append(live)
+        self._use_current()
         try:
             yield
         finally:
-            self._use(before)
+            innermost = self._overrides[-1] is live
+            self._overrides.remove(live)
+            if not innermost:
+                # Blocks that overlap instead of nesting: those that are left, wired without it.
+                plans = self._freeze()
+                for each in self._overrides:
+                    each.plans = plans = plans.overriding(each.mapping)
+            self._use_current()
+
+    def _current(self) -> Plans:
+        """Return the plans by which messages are dispatched now."""
+        return self._overrides[-1].plans if self._overrides else self._freeze()
 
     def explain(self, message_type: type) -> Explanation:
         """Say what happens to messages of a class: handlers in order, guards, wiring.
@@ -200,7 +224,7 @@ class BusTerminal(Generic[E]):
         The result is data; its `str` is for a person to read. Raises what is wrong with the
         wiring.
         """
-        return explain(self._freeze(), message_type)
+        return explain(self._current(), message_type)
 
     def stats(self) -> Stats:
         """Return the ledger."""

@@ -214,6 +214,7 @@ cdef class EventBus:
                 run.storage = self.storage
                 if run.storage is None:
                     run.storage = new_storage(core, self.box, None)
+                    run.storage.cause = run.context
                     run.owns_storage = True
         return run
 
@@ -411,7 +412,9 @@ cdef class Scope(Storage):
         """The bus whose publishes share this scope."""
         cdef Core core
         if self._bus is None and self.inside is not None:
-            self._bus = new_bus(<Core>self.core, self.inside, <Mailbox>self.inside.box, None)
+            self._bus = new_bus(
+                <Core>self.core, self.inside, <Mailbox>self.inside.box, self.inside.cause
+            )
         elif self._bus is None:
             core = <Core>self.core
             if self.box is None:
@@ -466,7 +469,7 @@ cdef class BusProvider(Provider):
             self.core,
             None if storage.detached else storage,
             <Mailbox>storage.box,
-            context,
+            context if context is not None else storage.cause,
         )
 
 

@@ -70,6 +70,7 @@ cdef class Publication:
 
     cdef object step(self, object error)
     cdef PySendResult run_on(self, PyObject** yielded) noexcept
+    cdef PySendResult leave(self, object error, PyObject** yielded) noexcept
     cdef PyObject* reach_actor(self, Handler handler) noexcept
     cdef object fail(self, object error)
     cdef int finish(self) except -1

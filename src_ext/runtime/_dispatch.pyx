@@ -20,7 +20,7 @@ from runtime._capi cimport (
     PySendResult,
     PyTuple_GET_ITEM,
 )
-from runtime._wiring cimport Call, Provider, Singleton, take_error
+from runtime._wiring cimport Call, Provider, Singleton, Storage, take_error
 
 from types import GeneratorType
 
@@ -96,7 +96,8 @@ cdef class Plan:
         self.key_owner = key_owner
         for handler in handlers:
             self.needs_scope |= (<Handler>handler).needs_scope
-            self.wants_context |= (<Handler>handler).wants_context
+            # A scope remembers the message that it was opened for.
+            self.wants_context |= (<Handler>handler).wants_context or (<Handler>handler).needs_scope
             self.has_actors |= (<Handler>handler).actor is not None
         if guards or publisher is not None:
             self.wants_context = True
@@ -193,12 +194,18 @@ cdef class Publication:
     def close(self):
         """End the handler that is running, if any, and start no other."""
         cdef object coroutine = self.coroutine
+        cdef Storage storage = self.storage
         if self.running:
             raise ValueError("publish() is executing already")
-        self.finish()
-        close = getattr(coroutine, "close", None)
-        if close is not None:
-            close()
+        self.running = True
+        try:
+            close = getattr(coroutine, "close", None)
+            if close is not None:
+                close()
+            if self.owns_storage and storage is not None and storage.exits:
+                storage.core.host.leave_at_once(storage)
+        finally:
+            self.finish()
 
     cdef object step(self, object error):
         """Send, or throw an error, into the run: what a handler yielded, or ENDED."""
@@ -224,6 +231,8 @@ cdef class Publication:
                     Py_DecRef(yielded)
         if status == PYGEN_RETURN:
             status = self.run_on(&yielded)
+        if status != PYGEN_NEXT and self.owns_storage and self.storage.exits:
+            status = self.leave(take_error() if status == PYGEN_ERROR else None, &yielded)
         self.running = False
         if status == PYGEN_ERROR:
             raise self.fail(take_error())
@@ -255,6 +264,24 @@ cdef class Publication:
             if status != PYGEN_RETURN:
                 return status
         return PYGEN_RETURN
+
+    cdef PySendResult leave(self, object error, PyObject** yielded) noexcept:
+        """Begin to leave what a nested run has entered in this scope; `error` goes on after it."""
+        self.coroutine = None
+        self.index = self.plan.count
+        try:
+            self.coroutine = self.storage.core.host.leave_and_raise(self.storage, error)
+        except BaseException as raised:
+            PyErr_SetObject(type(raised), raised)
+            return PYGEN_ERROR
+        cdef PySendResult status = PyIter_Send(
+            <PyObject*>self.coroutine, <PyObject*>None, yielded
+        )
+        if status == PYGEN_RETURN:
+            self.coroutine = None
+            Py_DecRef(yielded[0])
+            yielded[0] = NULL
+        return status
 
     cdef PyObject* reach_actor(self, Handler handler) noexcept:
         """Return the coroutine that lets an actor handle the event, or NULL with an error set."""

@@ -25,6 +25,7 @@ cdef class Delivery:
     cdef object variables
     cdef object callbacks
     cdef object failures
+    cdef object reply
     cdef Plan plan
     cdef int index
     cdef State state

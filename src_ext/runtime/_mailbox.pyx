@@ -52,6 +52,15 @@ cdef class Delivery:
         wait.message = self
         return wait
 
+    def keep_reply(self, object reply):
+        """Keep what an actor's handler has returned, for whoever waits for it."""
+        self.reply = reply
+
+    def take_reply(self):
+        """Return what an actor's handler has returned, once."""
+        reply, self.reply = self.reply, None
+        return reply
+
     def add_dead_letter(self, object letter):
         """Note that a handler failed which a publisher of the user's own ran."""
         if self.failures is None:

@@ -11,6 +11,7 @@ cdef class Storage:
     cdef readonly object box
     cdef object owner
     cdef Storage parent
+    cdef public object cause
     cdef dict cache
     cdef public list exits
     cdef public dict building

@@ -38,15 +38,15 @@ cdef class Storage:
     `box` is the mailbox of the scope (None: the root pool). `owner` is the handler that runs in
     it on that mailbox's turn (None: nobody's turn), `parent` the storage that this one branches
     from. A `detached` storage belongs to a terminal's or an actor's own dependencies: it is no
-    scope that a publish could share. `exits` are the context managers to leave when the scope
+    scope that a publish could share. `cause` is the message that the scope was opened for. `exits` are the context managers to leave when the scope
     ends, `building` what is being awaited for it.
     """
 
-    def add_exit(self, object manager):
+    def add_exit(self, object manager, bint is_async):
         """Leave a context manager when the scope ends, before those entered earlier."""
         if self.exits is None:
             self.exits = []
-        self.exits.append(manager)
+        self.exits.append((manager, is_async))
 
     cdef Storage branch(self, object owner):
         """Return a storage of another handler that shares what this scope has built."""
@@ -55,6 +55,7 @@ cdef class Storage:
             self.cache = {}
         twin.cache = self.cache
         twin.parent = self
+        twin.cause = self.cause
         if self.exits is None:
             self.exits = []
         twin.exits = self.exits
@@ -232,7 +233,7 @@ cdef class Factory(Provider):
             raise RuntimeError(f"{self.call.function!r} has not been awaited")
         manager = self.call.invoke(None, None, storage)
         value = manager.__enter__()
-        storage.add_exit(manager)
+        storage.add_exit(manager, False)
         return value
 
     def home(self, Storage storage not None):
@@ -257,7 +258,7 @@ cdef class Transient(Factory):
     """Builds a new object each time."""
 
     cdef object provide(self, object context, Storage storage):
-        if self.mode == "plain" or self.mode == "context":
+        if not self.waits and (self.is_plain or self.mode == "context"):
             return self.build(storage)
         # Awaited beforehand, once for each argument that takes one.
         return (<list>storage.cache[self]).pop()
@@ -339,8 +340,8 @@ cdef object take_error():
         return error
 
 
-def make_storage(object core, object box=None, *, object owner=None, bint detached=False):
+def make_storage(object core, object box=None, *, object owner=None, object cause=None):
     """Return the storage of a new scope."""
     cdef Storage storage = new_storage(core, box, owner)
-    storage.detached = detached
+    storage.cause = cause
     return storage

@@ -231,14 +231,26 @@ cdef class Worker:
         cdef PyObject* coroutine = NULL
         cdef PySendResult status
         self.handler = handler
-        if not handler.simple or message.plan.guarded:
+        if not handler.simple or message.plan.guarded or message.control:
             self.storage = new_storage(self.core, self.box, handler)
+            self.storage.cause = message.context
+            if message.control:
+                self.coroutine = self.core.host.run_control(
+                    message,
+                    message.plan,
+                    handler,
+                    message.event,
+                    message.context,
+                    self.storage,
+                )
+                return self.advance(None)
             self.coroutine = self.core.host.run_attempt(
                 message.plan, handler, message.event, message.context, self.storage
             )
             return self.advance(None)
         if handler.needs_scope:
             self.storage = new_storage(self.core, self.box, handler)
+            self.storage.cause = message.context
         PyContext_Enter(<object>variables)
         status = start_result(
             handler.call.invoke_raw(message.event, message.context, self.storage),
@@ -276,6 +288,14 @@ cdef class Worker:
     cdef object left_off(self, PySendResult status, PyObject* yielded):
         """Return what the handler yielded, or end the attempt and return ENDED."""
         cdef object outcome
+        if status != PYGEN_NEXT and self.storage is not None and self.storage.exits:
+            # What a nested run has entered in this scope; the error goes on after it.
+            if yielded != NULL:
+                Py_DecRef(yielded)
+            self.coroutine = self.core.host.leave_and_raise(
+                self.storage, take_error() if status == PYGEN_ERROR else None
+            )
+            return self.advance(None)
         if status == PYGEN_ERROR:
             self.end_attempt(take_error())
             return ENDED

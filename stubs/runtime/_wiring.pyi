@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Final, Self, final
 
 from typing_extensions import disjoint_base
@@ -14,10 +13,11 @@ ARGUMENT_LIMIT: Final[int]
 class Storage:
     core: Core
     box: Mailbox | None
-    exits: list[AbstractAsyncContextManager[Any] | AbstractContextManager[Any]] | None
-    building: dict[Factory, Any] | None
+    cause: MessageContext | None
+    exits: list[tuple[Any, bool]] | None
+    building: dict[Any, Any] | None
     closed: bool
-    def add_exit(self, manager: Any) -> None: ...
+    def add_exit(self, manager: Any, is_async: bool) -> None: ...
 
 @disjoint_base
 class Provider: ...
@@ -82,5 +82,5 @@ def make_storage(
     box: Mailbox | None = None,
     *,
     owner: Handler | None = None,
-    detached: bool = False,
+    cause: MessageContext | None = None,
 ) -> Storage: ...
