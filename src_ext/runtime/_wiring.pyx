@@ -35,11 +35,12 @@ cdef enum Kind:
 cdef class Storage:
     """What one scope has built, and where emits from inside it go.
 
-    `box` is the mailbox of the scope (None: the root pool). `owner` is the handler that runs in
-    it on that mailbox's turn (None: nobody's turn), `parent` the storage that this one branches
-    from. A `detached` storage belongs to a terminal's or an actor's own dependencies: it is no
-    scope that a publish could share. `cause` is the message that the scope was opened for. `exits` are the context managers to leave when the scope
-    ends, `building` what is being awaited for it.
+    `box` is the mailbox of the scope (None: the root pool), `cause` the message that the scope
+    was opened for. `owner` is the handler that runs in it on that mailbox's turn (None: nobody's
+    turn), `parent` the storage that this one branches from. A `detached` storage belongs to a
+    terminal's or an actor's own dependencies: it is no scope that a publish could share. `exits`
+    are the context managers to leave when the scope ends, each with whether it has to be awaited;
+    `building` is what is being awaited for it.
     """
 
     def add_exit(self, object manager, bint is_async):
