@@ -60,7 +60,7 @@ async def prepare(waits: Sequence[Factory], storage: Storage) -> None:
             else:
                 await build_shared(factory, home)
     if storage.closed:
-        raise ScopeClosed.of(None, "what it was building")
+        raise ScopeClosed.while_building()
     # Laid by when nothing is left to await: the call that takes them follows at once, and no
     # other call of the scope comes in between. The last laid by is the first taken.
     for factory, home, value in reversed(transients):
@@ -82,7 +82,7 @@ async def build(factory: Factory, home: Storage) -> object:
     is_async = factory.mode == "async_context"
     if home.closed:
         # The scope has ended meanwhile, and will not leave it any more.
-        error = ScopeClosed.of(None, "what it was building")
+        error = ScopeClosed.while_building()
         if is_async:
             await made.__aexit__(type(error), error, None)
         else:

@@ -161,6 +161,14 @@ class ScopeClosed(BusError):
             f"use the bus of a scope that is open, or `terminal.bus`"
         )
 
+    @classmethod
+    def while_building(cls) -> Self:
+        """Say that what was being built is of no use any more."""
+        return cls(
+            "the scope ended while something was being built in it: await what you start in a "
+            "scope before you leave it"
+        )
+
 
 class DeadlockError(BusError):
     """A wait could never end, because it waits for itself."""
