@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from typing import Any, Protocol
 
-from runtime._wiring import Factory, Scoped, Storage, Transient
+from runtime._wiring import Factory, Scoped, Storage, Transient, make_storage
 from runtime.errors import ScopeClosed
 
 __all__ = ("Resolver", "ResolverScope", "abandon", "leave", "prepare")
@@ -153,23 +153,34 @@ class Owner(AbstractAsyncContextManager[None]):
 
     async def _own(self, factory: Factory, home: Storage) -> None:
         entered = factory.mode in ("context", "async_context")
+        # What the build enters on its way is left again if the build fails.
+        stage = make_storage(home.core, home.box, detached=True)
+        manager: Any = None
         try:
-            if not entered:
-                factory.keep(home, await build(factory, home))
-                self._finish(None)
-                return
-            await prepare(factory.waits, home)
-            manager: Any = factory.start(home)
-            if factory.mode == "context":
-                value = manager.__enter__()
+            if entered:
+                await prepare(factory.waits, stage)
+                manager = factory.start(stage)
+                if factory.mode == "context":
+                    value = manager.__enter__()
+                else:
+                    value = await manager.__aenter__()
             else:
-                value = await manager.__aenter__()
+                value = await build(factory, stage)
         except BaseException as error:
+            try:
+                await leave(stage, error)
+            except BaseException as grouped:  # noqa: BLE001 -- handed to those who wait
+                error = grouped
             self._finish(error)
             if not isinstance(error, Exception):
                 raise
             return
+        for each, is_async in stage.exits or ():
+            home.add_exit(each, is_async)
         factory.keep(home, value)
+        if not entered:
+            self._finish(None)
+            return
         home.add_exit(self, is_async=True)
         self._finish(None)
         try:

@@ -341,8 +341,16 @@ cdef object take_error():
         return error
 
 
-def make_storage(object core, object box=None, *, object owner=None, object cause=None):
+def make_storage(
+    object core,
+    object box=None,
+    *,
+    object owner=None,
+    object cause=None,
+    bint detached=False,
+):
     """Return the storage of a new scope."""
     cdef Storage storage = new_storage(core, box, owner)
     storage.cause = cause
+    storage.detached = detached
     return storage

@@ -83,4 +83,5 @@ def make_storage(
     *,
     owner: Handler | None = None,
     cause: MessageContext | None = None,
+    detached: bool = False,
 ) -> Storage: ...

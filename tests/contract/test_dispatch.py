@@ -77,7 +77,7 @@ def add_classes(classes: list[type], bases: list[list[int]]) -> None:
 def test_event_reaches_handlers_of_its_classes(
     make_terminal: MakeTerminal, run_async: RunAsync, graph: Graph
 ) -> None:
-    """Those whose annotated class it is an instance of, each once, in registration order."""
+    """A4: those whose annotated class it is an instance of, each once, in registration order."""
     classes: list[type] = []
     add_classes(classes, graph.bases)
     calls: list[int] = []

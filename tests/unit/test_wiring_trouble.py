@@ -357,6 +357,27 @@ async def test_a_synchronous_singleton_is_left_where_it_was_entered() -> None:
     assert LOG == ["reset"]
 
 
+async def test_a_singleton_that_cannot_start_leaves_what_it_had() -> None:
+    """What was entered for a build that fails is left at once, and sees the failure."""
+
+    class Pool:
+        pass
+
+    async def pool(session: Session) -> Pool:
+        raise ConnectionError
+
+    async def handler(event: Outer, pool: Pool) -> None: ...
+
+    registry = registry_with(handler)
+    registry.factory(transaction, lifetime="transient")
+    registry.factory(pool, lifetime="singleton")
+    async with BusTerminal(registry) as terminal:
+        for _ in range(2):
+            with pytest.raises(ConnectionError):
+                await terminal.bus.publish(Outer())
+        assert LOG == ["begin", "ConnectionError"] * 2
+
+
 async def test_an_inner_teardown_that_fails_rolls_the_outer_back() -> None:
     """What is left after something has failed sees the failure."""
 
