@@ -35,6 +35,8 @@ cdef extern from "Python.h":
     object PyContext_CopyCurrent()
     bint PyCoro_CheckExact(object candidate)
 
+    # Borrowed; NULL if there is nothing, with an exception set if the look-up failed.
+    PyObject* dict_get "PyDict_GetItemWithError"(object mapping, object key) noexcept
     unsigned long PyThread_get_thread_ident() noexcept
 
     const size_t PY_VECTORCALL_ARGUMENTS_OFFSET

@@ -7,9 +7,12 @@ worker awaits.
 """
 
 cimport cython
-from runtime._capi cimport PyContext_CopyCurrent, PyThread_get_thread_ident
+from cpython.exc cimport PyErr_Occurred
+from cpython.object cimport PyObject
+
+from runtime._capi cimport PyContext_CopyCurrent, PyThread_get_thread_ident, dict_get
 from runtime._dispatch cimport Handler, Plan, Table, as_exception
-from runtime._wiring cimport Factory, Storage, new_storage
+from runtime._wiring cimport Factory, Storage, new_storage, take_error
 
 import logging
 from asyncio import get_running_loop
@@ -233,18 +236,20 @@ cdef class Core:
 
     cdef Mailbox mailbox(self, object name):
         """Return the mailbox of a name, made if it is not there."""
-        cdef object box
-        try:
-            box = self.boxes.get(name)
-            if box is None:
-                # Comparing names may run code that makes the same mailbox.
-                box = self.boxes.setdefault(name, new_mailbox(name, 1))
-        except TypeError as error:
+        cdef PyObject* found = dict_get(self.boxes, name)
+        return <Mailbox>found if found != NULL else self.make_mailbox(name)
+
+    cdef Mailbox make_mailbox(self, object name):
+        """Make the mailbox of a name that has none, or that cannot be looked up."""
+        cdef object error
+        if PyErr_Occurred():
+            error = take_error()
             raise TypeError(
                 f"{name!r} cannot name a mailbox: {error}; use a key that is hashable, such as a "
                 f"str, an int or a tuple of them"
             ) from error
-        return <Mailbox>box
+        # Comparing names may run code that makes the same mailbox.
+        return <Mailbox>self.boxes.setdefault(name, new_mailbox(name, 1))
 
     cdef object key_of(self, Plan plan, object event):
         """Return the value of the field that chooses a message's mailbox."""
@@ -410,9 +415,11 @@ cdef class Core:
         """Drop a mailbox; whoever still holds it finds the name's mailbox again."""
         box.forgotten = True
         try:
-            if self.boxes.get(box.name) is box:
-                del self.boxes[box.name]
+            found = self.boxes.pop(box.name, None)
+            if found is box:
                 return 0
+            if found is not None:
+                self.boxes[box.name] = found
         except Exception:
             # A key that cannot be looked up any more, because it has changed or will not compare.
             logger.exception("the key %r has changed while it named a mailbox", type(box.name))
