@@ -269,17 +269,20 @@ cdef class EventBus:
         cdef Delivery message
         cdef Mailbox box
         cdef Plan plan
-        cdef list callbacks = None if callback is None else [as_callback(callback)]
+        cdef list callbacks = None
         if core is None:
             raise TypeError("this EventBus has no terminal")
         if core.phase != OPEN or (self.storage is not None and self.storage.closed):
             self.admit(event)
+        if callback is not None:
+            callbacks = [as_callback(callback)]
         plan = core.table.find(event)
         box = self.route(plan, event, key)
         if box.count + box.reserved >= core.capacity:
             raise MailboxFull.of(event, core.capacity, box.name)
         message = new_delivery(plan, event, self.context_for(context), PyContext_CopyCurrent())
-        message.callbacks = callbacks
+        if callbacks is not None:
+            message.callbacks = callbacks
         core.post(box, message)
         return message
 

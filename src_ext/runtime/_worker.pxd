@@ -37,4 +37,4 @@ cdef class Worker:
     cdef int retire(self) except -1
     cdef object proceed(self, object error)
     cdef int give_up(self, object error) except -1
-    cdef object bequeath(self)
+    cdef int bequeath(self) except -1

@@ -178,12 +178,12 @@ cdef class Worker:
                 budget -= 1
             outcome = self.run_message()
             if outcome is not ENDED:
+                if self.message is None:
+                    # Another worker has it.
+                    self.retire()
+                    return ENDED
                 self.hand_over()
                 return outcome
-            if self.message is None:
-                # Another worker has it.
-                self.retire()
-                return ENDED
             self.complete()
             if self.fatal is not None:
                 self.retire()
@@ -200,7 +200,10 @@ cdef class Worker:
         return next(self.wakeup.__await__())
 
     cdef object run_message(self):
-        """Run the handlers that are left: what one yielded, or ENDED after the last."""
+        """Run the handlers that are left: what one yielded, or ENDED after the last.
+
+        Afterwards there is no message if the rest has gone to another worker.
+        """
         cdef Delivery message = self.message
         cdef Plan plan = message.plan
         cdef Handler handler
@@ -220,7 +223,8 @@ cdef class Worker:
             if outcome is not ENDED:
                 return outcome
             if self.cancelled and message.index < plan.count:
-                return self.bequeath()
+                self.bequeath()
+                return None
         return ENDED
 
     cdef object start(self, Handler handler):
@@ -231,7 +235,9 @@ cdef class Worker:
         cdef PyObject* coroutine = NULL
         cdef PySendResult status
         self.handler = handler
-        if not handler.simple or message.plan.guarded or message.control:
+        if (not message.plan.simple and (not handler.simple or message.plan.guarded)) or (
+            message.control
+        ):
             self.storage = new_storage(self.core, self.box, handler)
             self.storage.cause = message.context
             if message.control:
@@ -413,7 +419,7 @@ cdef class Worker:
             core.wake()
         return 0
 
-    cdef object bequeath(self):
+    cdef int bequeath(self) except -1:
         """Leave the rest of the message to a worker whose task nobody has cancelled."""
         cdef Worker heir = Worker(self.core)
         heir.box = self.box
@@ -422,4 +428,4 @@ cdef class Worker:
         self.core.searching += 1
         self.box = None
         self.message = None
-        return ENDED
+        return 0
