@@ -224,10 +224,10 @@ async def leave(storage: Storage, error: BaseException | None) -> None:
     """Leave everything that a scope has entered, in reverse, whatever happens meanwhile.
 
     Each resource sees `error`, the exception that ended the scope, or what went wrong first while
-    leaving, and cannot suppress it. Returns
-    if all went well; the caller then lets `error` go on. Otherwise raises everything together,
-    `error` first, as a `BaseExceptionGroup`; a single failure without `error` is raised as it is.
-    A cancellation stays one: then the other failures are logged.
+    leaving, and cannot suppress it. Returns if all went well; the caller then lets `error` go on.
+    Otherwise raises everything together, `error` first, as a `BaseExceptionGroup`; a single failure
+    without `error` is raised as it is. A cancellation stays one: then the other failures are
+    logged.
     """
     failures: list[BaseException] = []
     seen = error

@@ -8,7 +8,7 @@ import inspect
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from contextvars import copy_context
 from typing import Any, cast
 from weakref import WeakValueDictionary
@@ -31,12 +31,12 @@ from runtime.workers import Workers, worker_of
 __all__ = ("EventBus", "Host")
 
 
+logger = logging.getLogger("runtime")
+
+
 def itself(value: object) -> object:
     """Return what it is given."""
     return value
-
-
-logger = logging.getLogger("runtime")
 
 
 class Host:
@@ -79,10 +79,6 @@ class Host:
     def start_worker(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start one more worker on the terminal's loop."""
         self.workers.start(Worker(self.core), loop)
-
-    def start_heir(self, heir: Worker, loop: asyncio.AbstractEventLoop) -> None:
-        """Start a worker that goes on with another's message."""
-        self.workers.start(heir, loop)
 
     def record_failure(
         self,
@@ -276,14 +272,17 @@ class Host:
 
         Runs inside one actor wait for each other, and the mailbox waits for all of them.
         """
-        lock = self._turns.setdefault((box, handler.actor), asyncio.Lock())
         self.core.enter_turn(box)
         try:
-            async with lock:
+            async with self._turn(box, handler):
                 return await handle(self.core, plan, handler, event, context, storage, on_turn=True)
         finally:
             storage.closed = True
             self.core.leave_turn(box)
+
+    def _turn(self, box: Mailbox, handler: Handler) -> asyncio.Lock:
+        """Return what keeps runs inside the actor of a mailbox apart."""
+        return self._turns.setdefault((box, handler.actor), asyncio.Lock())
 
     async def emit_with(
         self,
@@ -301,10 +300,9 @@ class Host:
         def listener(handler: Handler) -> Listener:
             async def listen(event: object, context: MessageContext) -> None:
                 storage = make_storage(self.core, box, owner=handler, cause=context)
-                # One actor is never in two handlers at once, whatever the publisher does.
-                lock = self._turns.setdefault((box, handler.actor or handler), asyncio.Lock())
                 try:
-                    async with lock:
+                    # One actor is never in two handlers at once, whatever the publisher does.
+                    async with nullcontext() if handler.actor is None else self._turn(box, handler):
                         await self.run_attempt(plan, handler, event, context, storage)
                 except Exception as error:  # noqa: BLE001 -- recorded
                     message.add_dead_letter(

@@ -11,7 +11,6 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FunctionType, MethodType
 from typing import Annotated, Any, Final, Literal, TypeGuard, get_args, get_origin, get_type_hints
 
 from runtime._bus import BusProvider, EventBus, MessageContext, Scope, ScopeProvider
@@ -34,6 +33,7 @@ from runtime.signature import (
     HandlerSpec,
     OwnerLifetime,
     Parameter,
+    identity,
     is_asynchronous,
     place,
     plain_function,
@@ -73,9 +73,8 @@ class FactorySpec:
 
     @property
     def identity(self) -> object:
-        """What makes a factory the same as another: itself, whatever it compares equal to."""
-        plain = isinstance(self.factory, (type, FunctionType, MethodType))
-        return self.factory if plain else id(self.factory)
+        """What makes a factory the same as another."""
+        return identity(self.factory)
 
 
 def own_factory(owner: type, lifetime: Lifetime) -> FactorySpec:

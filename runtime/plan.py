@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import FunctionType, MethodType
 
 from runtime._dispatch import Handler, Plan, Table
 from runtime.errors import DuplicateHandler, HandlerSignatureError
@@ -58,11 +57,11 @@ class Plans:
         registries = tuple(registries)
         wiring = self.wiring.extended([each for r in registries for each in r.factories])
         # Each function once, however often it was registered: the first time counts.
-        known = {identity(each.spec) for each in self.registered}
+        known = {each.spec.identity for each in self.registered}
         new: dict[object, HandlerSpec] = {}
         for each in (each for r in registries for each in r.handlers):
-            if identity(each) not in known:
-                new.setdefault(identity(each), each)
+            if each.identity not in known:
+                new.setdefault(each.identity, each)
         guards = dict.fromkeys((*self.guards, *(each for r in registries for each in r.guards)))
         registered = (*self.registered, *(wire(wiring, each) for each in new.values()))
         wiring.check()
@@ -130,13 +129,6 @@ class Plans:
         ]
         if findings:
             raise DuplicateHandler("\n".join(findings))
-
-
-def identity(spec: HandlerSpec) -> tuple[object, object]:
-    """Return what makes a handler the same as another: what is called, and on what."""
-    plain = isinstance(spec.function, (FunctionType, MethodType))
-    # A callable object is itself only, whatever it compares equal to.
-    return spec.function if plain else id(spec.function), spec.owner
 
 
 def wire(wiring: Wiring, spec: HandlerSpec) -> Registered:

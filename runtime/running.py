@@ -18,7 +18,7 @@ from runtime.building import leave, prepare
 from runtime.errors import ContextMismatch, ScopeClosed
 from runtime.signature import GuardSpec
 
-__all__ = ("attempt", "handle", "in_scope", "publish", "run_and_leave", "send")
+__all__ = ("attempt", "handle", "publish", "send")
 
 Proceed = Callable[[], Awaitable[Any]]
 

@@ -19,6 +19,7 @@ __all__ = (
     "HandlerOptions",
     "HandlerSpec",
     "Parameter",
+    "identity",
     "place",
     "read_class",
     "read_guard",
@@ -60,6 +61,11 @@ class HandlerSpec:
     lifetime: OwnerLifetime = "scoped"
     """How long an instance of the owner lives."""
     in_thread: bool = False
+
+    @property
+    def identity(self) -> tuple[object, object]:
+        """What makes a handler the same as another: what is called, and on what."""
+        return identity(self.function), self.owner
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +120,15 @@ def bound_names(target: object) -> frozenset[str]:
     if isinstance(target, functools.partial):
         return frozenset(target.keywords)
     return frozenset()
+
+
+def identity(target: Callable[..., object]) -> object:
+    """Return what makes a callable the same as another.
+
+    A callable object is itself only, whatever it compares equal to; it need not be hashable.
+    """
+    plain = isinstance(target, (type, FunctionType, MethodType))
+    return target if plain else id(target)
 
 
 def place(target: object) -> str:

@@ -182,12 +182,7 @@ class BusTerminal(Generic[E]):
         if self._plans is None:
             self._registries = (*self._registries, registry)
             return
-        base = self._plans.including([registry])
-        overrides = [(each.mapping, each.plans.including([registry])) for each in self._overrides]
-        self._plans = base
-        for live, (_, plans) in zip(self._overrides, overrides, strict=True):
-            live.plans = plans
-        self._use_current()
+        self._layer(self._plans.including([registry]))
 
     @contextmanager
     def override(self, mapping: Mapping[Any, object]) -> Generator[None]:
@@ -207,12 +202,23 @@ class BusTerminal(Generic[E]):
         finally:
             innermost = self._overrides[-1] is live
             self._overrides.remove(live)
-            if not innermost:
+            if innermost:
+                self._use_current()
+            else:
                 # Blocks that overlap instead of nesting: those that are left, wired without it.
-                plans = self._freeze()
-                for each in self._overrides:
-                    each.plans = plans = plans.overriding(each.mapping)
-            self._use_current()
+                self._layer(self._freeze())
+
+    def _layer(self, plans: Plans) -> None:
+        """Dispatch by new plans, with the overrides that are open wired anew on top of them."""
+        base, layers = plans, list[Plans]()
+        for each in self._overrides:
+            plans = plans.overriding(each.mapping)
+            layers.append(plans)
+        # Only now, when nothing can go wrong any more.
+        self._plans = base
+        for each, layer in zip(self._overrides, layers, strict=True):
+            each.plans = layer
+        self._use_current()
 
     def _current(self) -> Plans:
         """Return the plans by which messages are dispatched now."""

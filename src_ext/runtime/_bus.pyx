@@ -312,8 +312,7 @@ cdef class EventBus:
         cdef Mailbox box
         cdef Plan plan
         cdef list callbacks = None if callback is None else [as_callback(callback)]
-        if core.phase != OPEN or (self.storage is not None and self.storage.closed):
-            self.admit(event)
+        self.admit(event)
         plan = core.table.find(event)
         box = self.route(plan, event, key)
         message = new_delivery(plan, event, self.context_for(context), PyContext_CopyCurrent())
@@ -322,8 +321,7 @@ cdef class EventBus:
 
     def _admit(self, object event):
         """Raise if the bus cannot be used (any more)."""
-        if self.core.phase != OPEN or (self.storage is not None and self.storage.closed):
-            self.admit(event)
+        self.admit(event)
 
     def _context(self, MessageContext context):
         """Return the context of a message sent now."""
@@ -343,9 +341,9 @@ cdef class EventBus:
         if key is not None:
             return self.core.mailbox(key)
         if plan.key_field is not None:
-            value = self.core.key_of(plan, event)
-            if value is not None:
-                return self.core.mailbox((plan.key_owner, value))
+            box = self.core.keyed_mailbox(plan, event)
+            if box is not None:
+                return box
         box = self.box
         if box is None:
             box = self.core.pool

@@ -33,7 +33,6 @@ cdef extern from "Python.h":
 
     int PyContext_Enter(object context) except -1
     object PyContext_CopyCurrent()
-    bint PyCoro_CheckExact(object candidate)
 
     # Borrowed; NULL if there is nothing, with an exception set if the look-up failed.
     PyObject* dict_get "PyDict_GetItemWithError"(object mapping, object key) noexcept

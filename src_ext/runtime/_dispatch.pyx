@@ -1,8 +1,8 @@
 """The dispatch table: message type to plan, and the inline run of a plan.
 
 Look-up is one dictionary access on the exact type. A type that the table has not seen is
-flattened once, from its MRO, by the function that the terminal supplies. A plan is immutable, so
-a run in progress keeps the one that it began with.
+flattened once, from its MRO, by the function that the terminal supplies. The handlers of a plan
+never change, so a run in progress keeps those that it began with.
 """
 
 cimport cython
@@ -132,11 +132,6 @@ cdef class Table:
         plan = self.flatten(message_type)
         self.plans[message_type] = plan
         return plan
-
-    def plan_of(self, type message_type not None):
-        """Return the plan of a message type."""
-        plan = self.plans.get(message_type)
-        return plan if plan is not None else self.miss(message_type)
 
 
 @cython.final

@@ -90,7 +90,7 @@ cdef class Core:
 
     cdef Mailbox mailbox(self, object name)
     cdef Mailbox make_mailbox(self, object name)
-    cdef object key_of(self, Plan plan, object event)
+    cdef Mailbox keyed_mailbox(self, Plan plan, object event)
     cdef int forget(self, Mailbox box) except -1
     cdef int post(self, Mailbox box, Delivery message) except -1
     cdef int append(self, Mailbox box, Delivery message) except -1

@@ -151,9 +151,7 @@ cdef class DeliveryWait:
 
     def throw(self, object kind, object value=None, object traceback=None):
         """Give the wait up; the message goes its way."""
-        callbacks = self.message.callbacks
-        if callbacks is not None and self in callbacks:
-            callbacks.remove(self)
+        self.close()
         raise as_exception(kind, value, traceback)
 
     def close(self):
@@ -251,16 +249,17 @@ cdef class Core:
         # Comparing names may run code that makes the same mailbox.
         return <Mailbox>self.boxes.setdefault(name, new_mailbox(name, 1))
 
-    cdef object key_of(self, Plan plan, object event):
-        """Return the value of the field that chooses a message's mailbox."""
+    cdef Mailbox keyed_mailbox(self, Plan plan, object event):
+        """Return the mailbox that a message's `__key__` chooses, or None if its field is None."""
         try:
-            return getattr(event, plan.key_field)
+            value = getattr(event, plan.key_field)
         except AttributeError as error:
             owner = plan.key_owner
             raise AttributeError(
                 f"{owner.__module__}.{owner.__qualname__}.__key__ is {plan.key_field!r}, but "
                 f"{type(event).__name__} has no such field"
             ) from error
+        return None if value is None else self.mailbox((plan.key_owner, value))
 
     def mailbox_names(self):
         """Return the names of the mailboxes that exist."""
@@ -536,9 +535,9 @@ cdef class Core:
         cdef Plan plan = self.table.find(event)
         cdef Mailbox box
         if plan.key_field is not None:
-            value = self.key_of(plan, event)
-            if value is not None:
-                return self.mailbox((plan.key_owner, value))
+            box = self.keyed_mailbox(plan, event)
+            if box is not None:
+                return box
         box = storage.box
         if box is None or box.name is None:
             raise self.host.no_actor_key(handler.spec, event)

@@ -214,9 +214,9 @@ cdef unsigned char kind_of(object provider) except 255:
 cdef class Factory(Provider):
     """Serves what a callable builds.
 
-    `mode` is how: "plain" is a call, "context" enters what the call returns; "async",
-    "async_context" and "foreign" have to be awaited, which `runtime.building` does beforehand and
-    keeps the result. `waits` are the factories that must be awaited before the call.
+    `mode` is how: "plain" is a call, "context" enters what the call returns; "async" and
+    "async_context" have to be awaited, which `runtime.building` does beforehand and keeps the
+    result. `waits` are the factories that must be awaited before the call.
     """
 
     def __cinit__(self, Call call not None, str mode="plain", tuple waits=(), *args):

@@ -424,7 +424,7 @@ cdef class Worker:
         cdef Worker heir = Worker(self.core)
         heir.box = self.box
         heir.message = self.message
-        self.core.host.start_heir(heir, self.core.loop)
+        self.core.host.workers.start(heir, self.core.loop)
         self.core.searching += 1
         self.box = None
         self.message = None

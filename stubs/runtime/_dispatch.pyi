@@ -50,7 +50,6 @@ class Plan:
 class Table:
     plans: dict[type, Plan]
     def __new__(cls, plans: dict[type, Plan], flatten: Callable[[type], Plan]) -> Table: ...
-    def plan_of(self, message_type: type) -> Plan: ...
 
 @final
 class Publication(Coroutine[Any, Any, None]):

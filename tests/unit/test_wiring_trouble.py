@@ -287,6 +287,34 @@ class Fake:
         self.name = name
 
 
+class Post:
+    def __init__(self, clock: Clock, mailer: Mailer) -> None:
+        self.names = f"{clock.name} {mailer.name}"
+
+
+def make_clock() -> Clock:
+    clock = Clock()
+    clock.name = "registered"
+    return clock
+
+
+async def post(event: Inner, post: Post) -> None:
+    LOG.append(post.names)
+
+
+async def test_an_include_under_an_override_wires_what_it_brings() -> None:
+    """Factories that depend on each other, and on what is overridden, are included together."""
+    registry = registry_with(post)
+    registry.factory(make_clock, lifetime="singleton")
+    registry.factory(Post, lifetime="singleton")
+    async with terminal_with() as terminal:
+        with terminal.override({Mailer: Fake("fake")}):
+            terminal.include(registry)
+            await terminal.bus.publish(Inner())
+        await terminal.bus.publish(Inner())
+    assert LOG == ["registered fake", "registered mailer"]
+
+
 async def names(event: Outer, mailer: Mailer, clock: Clock) -> None:
     LOG.append(f"{mailer.name} {clock.name}")
 
@@ -395,6 +423,20 @@ async def test_an_inner_teardown_that_fails_rolls_the_outer_back() -> None:
         with pytest.raises(OSError, match="not sent"):
             await terminal.bus.publish(Outer())
     assert LOG == ["begin", "OSError"]
+
+
+async def test_only_actors_take_turns_under_a_publisher() -> None:
+    """A plain handler runs for two messages at once, whatever the publisher."""
+    both = asyncio.Barrier(2)
+
+    async def handler(event: Outer) -> None:
+        await both.wait()
+
+    async with terminal_with(handler, publisher=concurrent) as terminal:
+        first, second = terminal.bus.emit(Outer()), terminal.bus.emit(Outer())
+        async with asyncio.timeout(10):
+            await first.wait()
+            await second.wait()
 
 
 async def test_concurrent_handlers_of_one_actor_take_turns() -> None:
