@@ -8,9 +8,10 @@ from runtime.messages import Command, DeadLetter, Delivery, Event, MessageContex
 from runtime.policies import MailboxPolicy
 from runtime.publishers import concurrent, isolated, sequential
 from runtime.registry import MessageRegistry
+from runtime.reports import ShutdownReport, Stats
 from runtime.scope import Scope
 from runtime.sinks.base import Record
-from runtime.terminal import BusTerminal, ShutdownReport, Stats
+from runtime.terminal import BusTerminal
 
 __all__ = (
     "BusTerminal",

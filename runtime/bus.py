@@ -5,33 +5,44 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import logging
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from contextvars import copy_context
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from runtime._bus import EventBus, MessageContext, Scope
+from runtime._core import Core
 from runtime._dispatch import Handler, Plan
-from runtime._mailbox import Core, Delivery, Mailbox
+from runtime._mailbox import Delivery, Mailbox
 from runtime._wiring import Call, Storage, make_storage
 from runtime._worker import Worker
+from runtime.blocks import Blocks
 from runtime.building import abandon, leave, prepare
-from runtime.errors import DeadlockError, NoActorKey, ScopeClosed, SinkUnset, TerminalClosed
+from runtime.delays import Delays
+from runtime.errors import (
+    DeadlockError,
+    NoActorKey,
+    ScopeClosed,
+    SinkUnset,
+    TerminalClosed,
+    shorten,
+)
+from runtime.failures import Failures
 from runtime.lifetimes import Wired
-from runtime.messages import DeadLetter
+from runtime.messages import DeadLetter, DeadLetterReason
 from runtime.publishers import Listener, sequential
 from runtime.running import attempt, handle, publish, send
 from runtime.signature import HandlerSpec
 from runtime.sinks.base import Record, Sink
-from runtime.workers import Workers, worker_of
+from runtime.threads import ThreadBus
+from runtime.workers import Workers, in_own_task, worker_of
 
 __all__ = ("EventBus", "Host")
 
 
-logger = logging.getLogger("runtime")
+E = TypeVar("E")
 
 
 def itself(value: object) -> object:
@@ -49,8 +60,8 @@ class Host:
         self,
         name: str,
         *,
-        capacity: int,
         concurrency: int,
+        max_hops: int | None,
         sink: Sink | None,
         begin: Callable[[], None],
         find_provider: Callable[[object], Wired],
@@ -58,10 +69,15 @@ class Host:
         self.name = name
         self.begin = begin
         self.find_provider = find_provider
-        self.core = Core(self, capacity=capacity, concurrency=concurrency)
+        self.core = Core(self, concurrency=concurrency, max_hops=max_hops)
         self.workers = Workers()
+        self.failures = Failures(self.core)
+        self.delays = Delays(self.core.post_due)
+        self.blocks = Blocks()
         self.sunk = 0
-        self.dead_letters = 0
+        self._excused: list[Mailbox] = []
+        self._late: set[asyncio.Task[None]] = set()
+        self._max_hops = max_hops
         self._executor: ThreadPoolExecutor | None = None
         self._turns: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
         self._sinking = 0
@@ -80,44 +96,42 @@ class Host:
         """Start one more worker on the terminal's loop."""
         self.workers.start(Worker(self.core), loop)
 
-    def record_failure(
+    def bury(
+        self,
+        message: object,
+        context: MessageContext,
+        handler: HandlerSpec | None,
+        reason: DeadLetterReason,
+        error: BaseException,
+    ) -> DeadLetter:
+        """Record that a handler failed, or that a message (handler None) was not handled."""
+        return self.failures.bury(message, context, handler, reason, error)
+
+    def log_failure(
         self,
         message: object,
         context: MessageContext,
         handler: HandlerSpec | None,
         error: BaseException,
-    ) -> DeadLetter:
-        """Log that a handler, or the publisher (None), failed; return it as a dead letter."""
-        self.dead_letters += 1
-        name = "the publisher" if handler is None else handler.name
-        cut_off = self.core.is_rejecting and isinstance(
-            error, (asyncio.CancelledError, TerminalClosed)
-        )
-        letter = DeadLetter(message, name, "closed" if cut_off else "failed", error)
-        try:
-            logger.error(
-                "%s%s failed to handle %s %s",
-                name,
-                "" if handler is None else f" ({handler.location})",
-                type(message).__name__,
-                context.id,
-                exc_info=error,
-            )
-        except Exception as broken:  # noqa: BLE001 -- reported
-            # A log that fails must not take the message's outcome with it.
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": f"the failure of {name} could not be logged", "exception": broken}
-            )
-        return letter
+    ) -> None:
+        """Log that a handler of a dead letter failed; nothing else becomes of that."""
+        self.failures.log(message, context, handler, error)
 
     def record_breakdown(self, message: object, error: BaseException) -> DeadLetter:
         """Return a message under which a worker failed as a dead letter."""
-        self.dead_letters += 1
-        return DeadLetter(message, None, "failed", error)
+        return self.failures.count_in(DeadLetter(message, None, "failed", error))
 
-    def record_rejection(self, message: object, error: TerminalClosed) -> DeadLetter:
-        """Return a message that the close has turned away as a dead letter."""
-        return DeadLetter(message, None, "closed", error)
+    def too_many_hops(self, event: object) -> RecursionError:
+        """Return the error for a message that others have caused without an end."""
+        return RecursionError(
+            f"{shorten(event)} has a chain of more than {self._max_hops} causes, each emitted by "
+            f"the handler of the one before: if that is meant, emit it with a delay, or raise "
+            f"max_hops="
+        )
+
+    def too_late(self, event: object) -> TimeoutError:
+        """Return the error for a message that was not started within its time to live."""
+        return TimeoutError(f"{shorten(event)} was not started within its ttl")
 
     def no_actor_key(self, handler: HandlerSpec, event: object) -> NoActorKey:
         """Return the error for an event that names no actor."""
@@ -131,13 +145,21 @@ class Host:
         event: object,
         context: MessageContext | None,
         key: object,
+        delay: float | None,
+        ttl: float | None,
         callback: Callable[[Delivery], object] | None,
     ) -> Delivery:
         """Queue an event as `emit` does, standing in line while the mailbox is full."""
         core = self.core
-        box, message = bus._prepare(event, context, key, callback)  # noqa: SLF001
-        if not core.post_if_room(box, message):
-            place = core.await_room(box)
+        if delay is not None:
+            # It waits for room when its time has come.
+            return bus.emit(event, context, key=key, delay=delay, ttl=ttl, callback=callback)
+        box, message = bus._prepare(event, context, key, ttl, callback)  # noqa: SLF001
+        if not core.reserve(box, message):
+            worker = worker_of(core)
+            if worker is not None and worker.has_turn_of(box):
+                raise DeadlockError.no_room(worker.handler_name, event, box.name)
+            place = core.await_room(box, message, worker is not None or bus._is_caused)  # noqa: SLF001
             try:
                 await place
             except TerminalClosed:
@@ -145,8 +167,12 @@ class Host:
             except BaseException:
                 core.leave_line(box, place)
                 raise
-            core.post_reserved(box, message)
+        bus._post_reserved(box, message)  # noqa: SLF001
         return message
+
+    def from_thread(self, bus: EventBus[E]) -> ThreadBus[E]:
+        """Return the verbs of a bus for other threads."""
+        return ThreadBus(bus, self.core, self.name)
 
     async def sink_events(
         self, bus: EventBus[Any], events: Sequence[object], context: MessageContext | None
@@ -178,13 +204,18 @@ class Host:
         self.sunk += len(records)
 
     async def wait_for_actor(
-        self, box: Mailbox, handler: Handler, event: object, context: MessageContext | None
+        self,
+        box: Mailbox,
+        handler: Handler,
+        event: object,
+        context: MessageContext | None,
+        hops: int,
     ) -> Any:
         """Let an actor handle a message in its mailbox, wait for it, and return its reply."""
         worker = worker_of(self.core)
         if worker is not None and worker.has_turn_of(box):
             raise DeadlockError.itself(handler.spec, box.name)
-        message = self.core.post_control(box, handler, event, context)
+        message = self.core.post_control(box, handler, event, context, hops)
         try:
             await message.wait()
         except BaseException:
@@ -228,9 +259,13 @@ class Host:
         event: object,
         context: MessageContext,
         storage: Storage,
-    ) -> Coroutine[Any, Any, None]:
+    ) -> Coroutine[Any, Any, Any]:
         """Return the run of one handler of an emitted event, in the scope made for it."""
-        return attempt(self.core, plan, handler, event, context, storage)
+
+        def run() -> Coroutine[Any, Any, Any]:
+            return attempt(self.core, plan, handler, event, context, storage)
+
+        return in_own_task(self.core, run) if handler.own_task else run()
 
     async def run_control(
         self,
@@ -242,7 +277,7 @@ class Host:
         storage: Storage,
     ) -> None:
         """Run an actor's handler for whoever waits for it, and keep its reply."""
-        message.keep_reply(await attempt(self.core, plan, handler, event, context, storage))
+        message.keep_reply(await self.run_attempt(plan, handler, event, context, storage))
 
     async def leave_and_raise(self, storage: Storage, error: BaseException | None) -> None:
         """Leave what a scope has entered, then let the error that ended it go on."""
@@ -291,6 +326,7 @@ class Host:
         event: object,
         context: MessageContext,
         box: Mailbox,
+        hops: int,
     ) -> None:
         """Let a publisher of the user's own run the handlers of an emitted event.
 
@@ -299,14 +335,14 @@ class Host:
 
         def listener(handler: Handler) -> Listener:
             async def listen(event: object, context: MessageContext) -> None:
-                storage = make_storage(self.core, box, owner=handler, cause=context)
+                storage = make_storage(self.core, box, owner=handler, cause=context, hops=hops)
                 try:
                     # One actor is never in two handlers at once, whatever the publisher does.
                     async with nullcontext() if handler.actor is None else self._turn(box, handler):
                         await self.run_attempt(plan, handler, event, context, storage)
                 except Exception as error:  # noqa: BLE001 -- recorded
                     message.add_dead_letter(
-                        self.record_failure(event, context, handler.spec, error)
+                        self.bury(event, context, handler.spec, "failed", error)
                     )
 
             return listen
@@ -340,17 +376,26 @@ class Host:
     async def enter_scope(self, scope: Scope[Any]) -> Scope[Any]:
         """Begin a scope's block."""
         self.core.scopes += 1
+        scope.task = self.blocks.enter()
         return scope
 
     async def leave_scope(self, scope: Scope[Any], error: BaseException | None) -> None:
-        """End a scope's block, and with it what the scope has built."""
+        """End a scope's block, and with it what the scope has built.
+
+        What it has held back is let go if everything ended well.
+        """
         # From here on it builds nothing more.
         scope.closed = True
         try:
             await leave(scope, error)
+            if error is None:
+                scope._release()  # noqa: SLF001
         finally:
+            scope._forget()  # noqa: SLF001
             self.core.scopes -= 1
             scope._end()  # noqa: SLF001
+            self.blocks.leave(scope.task)
+            scope.task = None
 
     async def resolve(self, scope: Scope[Any], wanted: object) -> Any:
         """Return what a handler in a scope would be given for a type."""
@@ -360,9 +405,39 @@ class Host:
         await prepare(wired.waits, scope.storage)
         return Call(itself, (wired.provider,))(None, None, scope.storage)
 
-    async def leave_terminal(self) -> None:
-        """Leave what singletons and actors have entered, and end the thread pool."""
+    def excuse(self) -> None:
+        """Let a close go on without the handler, or the blocks, of the current task."""
+        self.blocks.excuse()
+        worker = worker_of(self.core)
+        if worker is not None and worker.mailbox is not None and not worker.excused:
+            self._excused.append(worker.mailbox)
+            worker.excuse()
+
+    def end_excused(self, box: Mailbox) -> None:
+        """Leave the actors of a mailbox whose handler has waited for the close."""
+        self._excused.remove(box)
+        if self.core.has_ended:
+            task = asyncio.create_task(self.leave_actors(), name=f"{self.name}.late")
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+
+    async def leave_actors(self) -> None:
+        """Leave what actors have entered, unless a handler of theirs waits for the close."""
         await abandon(self.core.root)
+        failures: list[BaseException] = []
+        for exits in self.core.actor_exits(self._excused):
+            home = make_storage(self.core, detached=True)
+            home.exits = exits
+            try:
+                await leave(home, None)
+            except BaseException as error:  # noqa: BLE001 -- raised below
+                failures.append(error)
+        if failures:
+            msg = "actors could not be left well"
+            raise failures[0] if len(failures) == 1 else BaseExceptionGroup(msg, failures)
+
+    async def leave_terminal(self) -> None:
+        """Leave what singletons have entered, and end the thread pool."""
         try:
             await leave(self.core.root, None)
         finally:

@@ -141,11 +141,35 @@ class WrongLoop(BusError):
     """A terminal was used from another thread, or on another loop, than it belongs to."""
 
     @classmethod
-    def of(cls, terminal: str) -> Self:
-        """Say which terminal, and how to reach it."""
+    def of_thread(cls, terminal: str) -> Self:
+        """Say which terminal, and how to reach it from another thread."""
         return cls(
-            f"terminal {terminal!r} belongs to another thread: hand the call to its loop, as in "
-            f"loop.call_soon_threadsafe(bus.emit, event)"
+            f"terminal {terminal!r} belongs to another thread: use the verbs of `bus.from_thread`, "
+            f"as in bus.from_thread.emit(event)"
+        )
+
+    @classmethod
+    def of_loop(cls, terminal: str) -> Self:
+        """Say which terminal, and that each loop needs one of its own."""
+        return cls(
+            f"terminal {terminal!r} belongs to another loop of this thread: open a terminal on "
+            f"each loop that uses one"
+        )
+
+    @classmethod
+    def of_own_thread(cls, terminal: str) -> Self:
+        """Say that a verb for other threads would wait for itself."""
+        return cls(
+            f"terminal {terminal!r} belongs to this very thread: use the verbs of the bus itself, "
+            f"not those of `from_thread`"
+        )
+
+    @classmethod
+    def of_none(cls, terminal: str) -> Self:
+        """Say that a terminal has no loop yet."""
+        return cls(
+            f"terminal {terminal!r} has not been opened, so it has no loop that another thread "
+            f"could reach: `await terminal.open()` on its loop first"
         )
 
 
@@ -159,6 +183,14 @@ class ScopeClosed(BusError):
         return cls(
             f"{scope} of this bus has ended: {shorten(message)} was not taken; "
             f"use the bus of a scope that is open, or `terminal.bus`"
+        )
+
+    @classmethod
+    def of_held(cls) -> Self:
+        """Say why a message that was held back will never be handled."""
+        return cls(
+            "the block of a scope with hold_emits=True has failed, and with it the messages that "
+            "it had emitted were forgotten"
         )
 
     @classmethod
@@ -179,6 +211,15 @@ class DeadlockError(BusError):
         return cls(
             f"{handler.name} ({handler.location}): the actor of mailbox {box!r} is handling a "
             f"message and publishes to itself, which it could never finish; emit instead"
+        )
+
+    @classmethod
+    def no_room(cls, handler: str | None, event: object, box: Hashable) -> Self:
+        """Say which handler waits for room that only its own end can make."""
+        where = "its own mailbox" if box is None else f"its own mailbox {box!r}"
+        return cls(
+            f"{handler} offers {shorten(event)} to {where}, which is full and starts nothing "
+            f"before this handler has ended; emit instead, and catch MailboxFull"
         )
 
 

@@ -20,7 +20,7 @@ __all__ = (
 
 R_co = TypeVar("R_co", covariant=True)
 
-DeadLetterReason = Literal["failed", "closed"]
+DeadLetterReason = Literal["failed", "overflow", "expired", "hops", "closed"]
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
@@ -42,7 +42,11 @@ class Command(msgspec.Struct, Generic[R_co], frozen=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """One handler's failure to handle one message, or one message's failure to be handled."""
+    """One handler's failure to handle one message, or one message's failure to be handled.
+
+    Handlers may be registered for it, in any registry; nobody else hears it. They run outside of
+    capacity and ledger, one dead letter at a time, and their own failures are only logged.
+    """
 
     message: object
     handler: str | None

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from runtime._dispatch import Handler, Plan, Table
 from runtime.errors import DuplicateHandler, HandlerSignatureError
 from runtime.lifetimes import WiredHandler, Wiring
-from runtime.messages import Command
+from runtime.messages import Command, DeadLetter
+from runtime.policies import MailboxPolicies
 from runtime.publishers import Publisher
 from runtime.registry import MessageRegistry
 from runtime.signature import GuardSpec, HandlerSpec
@@ -29,17 +30,20 @@ class Plans:
     """Everything that is registered, wired together; a value that includes and overrides copy.
 
     `publisher` runs the handlers of events, unless it is None: then the core does, in sequence.
+    `policies` bound the mailboxes.
     """
 
     def __init__(
         self,
         wiring: Wiring,
         publisher: Publisher | None,
+        policies: MailboxPolicies,
         registered: tuple[Registered, ...] = (),
         guards: tuple[GuardSpec, ...] = (),
     ) -> None:
         self.wiring = wiring
         self.publisher = publisher
+        self.policies = policies
         self.registered = registered
         self.guards = guards
         self._heard: dict[type, list[int]] = {}
@@ -65,7 +69,7 @@ class Plans:
         guards = dict.fromkeys((*self.guards, *(each for r in registries for each in r.guards)))
         registered = (*self.registered, *(wire(wiring, each) for each in new.values()))
         wiring.check()
-        plans = Plans(wiring, self.publisher, registered, tuple(guards))
+        plans = Plans(wiring, self.publisher, self.policies, registered, tuple(guards))
         plans.check_commands()
         return plans
 
@@ -77,7 +81,7 @@ class Plans:
         wiring = self.wiring.overridden(overrides)
         registered = tuple(wire(wiring, each.spec) for each in self.registered)
         wiring.check()
-        return Plans(wiring, self.publisher, registered, self.guards)
+        return Plans(wiring, self.publisher, self.policies, registered, self.guards)
 
     def table(self) -> Table:
         """Return the dispatch table of every message class that is known by now.
@@ -93,23 +97,32 @@ class Plans:
         if order not in self._shared:
             self._shared[order] = tuple(self.registered[number].handler for number in order)
         field, owner = key_of(message_type)
-        is_command = issubclass(message_type, Command)
+        is_event = not issubclass(message_type, (Command, DeadLetter))
+        policy = self.policies.of(message_type)
         return Plan(
             self._shared[order],
             guards=self.guards_of(message_type),
-            publisher=None if is_command else self.publisher,
+            publisher=self.publisher if is_event else None,
             key_field=field,
             key_owner=owner,
+            capacity=policy.capacity,
+            overflow=policy.overflow,
         )
 
     def heard_by(self, message_type: type) -> list[int]:
-        """Return the numbers of what hears a message; of a command, at its nearest class."""
+        """Return the numbers of what hears a message, in order.
+
+        A command has the handler of its nearest class; a dead letter those that name it.
+        """
         if issubclass(message_type, Command):
             for base in message_type.mro():
                 if base in self._heard:
                     return self._heard[base]
             return []
-        return sorted({n for base in message_type.__mro__ for n in self._heard.get(base, ())})
+        bases = message_type.__mro__
+        if issubclass(message_type, DeadLetter):
+            bases = tuple(base for base in bases if issubclass(base, DeadLetter))
+        return sorted({n for base in bases for n in self._heard.get(base, ())})
 
     def guards_of(self, message_type: type) -> tuple[GuardSpec, ...]:
         """Return the guards around a message's handlers, outermost first."""
@@ -143,6 +156,7 @@ def wire(wiring: Wiring, spec: HandlerSpec) -> Registered:
         actor=wired.actor,
         waits=wired.waits,
         manages=wired.manages,
+        own_task=spec.own_task,
     )
     return Registered(spec, wired, handler)
 

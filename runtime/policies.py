@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final, Literal, get_args
 
-__all__ = ("MailboxPolicy",)
+__all__ = ("MailboxPolicies", "MailboxPolicy", "Overflow")
+
+Overflow = Literal["reject", "drop_oldest", "drop_newest"]
 
 
 @dataclass(frozen=True, slots=True)
 class MailboxPolicy:
-    """The bounds of every mailbox of a terminal.
+    """The bound of a mailbox, and what happens to the message that comes when it is reached.
 
-    `capacity` is the number of messages that may be queued and not yet started. A full mailbox
-    rejects: `emit` raises `MailboxFull`, `offer` waits.
+    `capacity` is the number of messages that may be queued and not yet started. A mailbox that
+    holds so many rejects (`emit` raises `MailboxFull`), drops the message that has been queued
+    longest, or drops the new one; what is dropped becomes a dead letter. `offer` waits for room,
+    whatever the policy.
 
-    Raises `ValueError` unless `capacity` is positive.
+    Raises `ValueError` unless `capacity` is positive and `overflow` one of the three.
     """
 
     capacity: int = 1024
+    overflow: Overflow = "reject"
 
     def __post_init__(self) -> None:
         if self.capacity < 1:
             msg = f"capacity must be at least 1, not {self.capacity}"
             raise ValueError(msg)
+        if self.overflow not in get_args(Overflow):
+            msg = f"overflow must be one of {get_args(Overflow)}, not {self.overflow!r}"
+            raise ValueError(msg)
+
+
+DEFAULT: Final = MailboxPolicy()
+
+
+class MailboxPolicies:
+    """The policy of every message type: one for all, or that of the nearest class in the MRO."""
+
+    def __init__(self, given: MailboxPolicy | Mapping[type, MailboxPolicy]) -> None:
+        self._by_type: dict[type, MailboxPolicy] = (
+            {object: given} if isinstance(given, MailboxPolicy) else dict(given)
+        )
+
+    def of(self, message_type: type) -> MailboxPolicy:
+        """Return the policy of a message type."""
+        for base in message_type.__mro__:
+            if base in self._by_type:
+                return self._by_type[base]
+        return DEFAULT

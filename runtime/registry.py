@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from runtime.errors import HandlerSignatureError
 from runtime.lifetimes import FactorySpec, Lifetime, read_factory
-from runtime.messages import Command, Event
+from runtime.messages import Command, DeadLetter, Event
 from runtime.signature import (
     GuardSpec,
     HandlerOptions,
@@ -30,7 +30,7 @@ G = TypeVar("G", bound=Callable[..., Coroutine[Any, Any, Any]])
 class MessageRegistry(Generic[E_co]):
     """Collect handlers, guards, and the factories that wire them.
 
-    Events derive from `event_base`, commands from `command_base`.
+    Events derive from `event_base`, commands from `command_base`; `DeadLetter` may be heard too.
     """
 
     @overload
@@ -44,7 +44,7 @@ class MessageRegistry(Generic[E_co]):
     def __init__(
         self, *, event_base: type = Event, command_base: type[Command[Any]] = Command
     ) -> None:
-        self._bases = (event_base, command_base)
+        self._bases = (event_base, command_base, DeadLetter)
         self._handlers: list[HandlerSpec] = []
         self._guards: list[GuardSpec] = []
         self._factories: list[FactorySpec] = []
@@ -66,11 +66,21 @@ class MessageRegistry(Generic[E_co]):
 
     @overload
     def register(
-        self, handler: H, /, *, lifetime: OwnerLifetime | None = None, in_thread: bool = False
+        self,
+        handler: H,
+        /,
+        *,
+        lifetime: OwnerLifetime | None = None,
+        in_thread: bool = False,
+        own_task: bool = False,
     ) -> H: ...
     @overload
     def register(
-        self, *, lifetime: OwnerLifetime | None = None, in_thread: bool = False
+        self,
+        *,
+        lifetime: OwnerLifetime | None = None,
+        in_thread: bool = False,
+        own_task: bool = False,
     ) -> Callable[[H], H]: ...
     @overload
     def register(
@@ -81,12 +91,14 @@ class MessageRegistry(Generic[E_co]):
         *more: Callable[..., Any],
         lifetime: OwnerLifetime | None = None,
         in_thread: bool = False,
+        own_task: bool = False,
     ) -> None: ...
     def register(
         self,
         *handlers: Callable[..., Any],
         lifetime: OwnerLifetime | None = None,
         in_thread: bool = False,
+        own_task: bool = False,
     ) -> Any:
         """Register handlers: functions, callable objects, or classes with handling methods.
 
@@ -94,7 +106,9 @@ class MessageRegistry(Generic[E_co]):
         everything derived from it. Of a class, each public method that takes a message is a
         handler; `lifetime` says how long an instance lives (default: scoped). An actor class has
         one instance for each mailbox, made on the first message. With `in_thread` a synchronous
-        handler runs in the terminal's thread pool, under a copy of the context variables.
+        handler runs in the terminal's thread pool, under a copy of the context variables. With
+        `own_task` a handler of an emitted message runs in a task of its own, under a copy too; it
+        is dearer, and its task is nobody else's.
 
         One handler comes back as it was given, so this works as a decorator, with and without
         options.
@@ -102,11 +116,13 @@ class MessageRegistry(Generic[E_co]):
         Raises `HandlerSignatureError` saying which handler, where, and which parameter; then
         none of `handlers` is registered.
         """
-        options = HandlerOptions(lifetime, in_thread)
+        options = HandlerOptions(lifetime, in_thread, own_task)
         if not handlers:
 
             def decorate(handler: H) -> H:
-                return self.register(handler, lifetime=lifetime, in_thread=in_thread)
+                return self.register(
+                    handler, lifetime=lifetime, in_thread=in_thread, own_task=own_task
+                )
 
             return decorate
         specs: list[HandlerSpec] = []

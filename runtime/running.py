@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from runtime._bus import MessageContext
+from runtime._core import Core
 from runtime._dispatch import Handler, Plan
-from runtime._mailbox import Core, Mailbox
+from runtime._mailbox import Mailbox
 from runtime._wiring import Storage, make_storage
 from runtime.building import leave, prepare
 from runtime.errors import ContextMismatch, ScopeClosed

@@ -61,6 +61,7 @@ class HandlerSpec:
     lifetime: OwnerLifetime = "scoped"
     """How long an instance of the owner lives."""
     in_thread: bool = False
+    own_task: bool = False
 
     @property
     def identity(self) -> tuple[object, object]:
@@ -86,6 +87,7 @@ class HandlerOptions:
 
     lifetime: OwnerLifetime | None = None
     in_thread: bool = False
+    own_task: bool = False
 
 
 def describe(target: object) -> tuple[str, str]:
@@ -231,6 +233,7 @@ def read_handler(
         owner=owner,
         lifetime=options.lifetime or "scoped",
         in_thread=options.in_thread,
+        own_task=options.own_task,
     )
 
 

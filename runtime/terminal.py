@@ -3,70 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Generator, Hashable, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from runtime._bus import EventBus, Scope, root_bus
 from runtime.building import Resolver
 from runtime.bus import Host
+from runtime.closing import shut_down
 from runtime.errors import DeadlockError, TerminalClosed
 from runtime.explain import Explanation, explain
 from runtime.lifetimes import Surroundings, Wired, Wiring
 from runtime.plan import Plans
-from runtime.policies import MailboxPolicy
+from runtime.policies import MailboxPolicies, MailboxPolicy
 from runtime.publishers import Publisher, sequential
 from runtime.registry import MessageRegistry
+from runtime.reports import ShutdownReport, Stats
 from runtime.sinks.base import Sink
 from runtime.workers import worker_of
 
-__all__ = ("BusTerminal", "ShutdownReport", "Stats")
+__all__ = ("BusTerminal",)
 
 E = TypeVar("E")
-
-UNWIND_SECONDS: Final = 1.0
-"""How long a close waits for cancelled handlers to unwind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """What a terminal has done so far.
-
-    `emitted == handled + failed + dropped + expired + rejected_at_close + pending`, at any moment
-    in which no code of the runtime is running. `published` and `sent` count inline runs, `sunk`
-    events that the store has confirmed, `scopes` the blocks that are open.
-    """
-
-    emitted: int
-    handled: int
-    failed: int
-    dropped: int
-    expired: int
-    rejected_at_close: int
-    pending: int
-    published: int
-    sent: int
-    sunk: int
-    dead_letters: int
-    scopes: int
-
-
-@dataclass(frozen=True, slots=True)
-class ShutdownReport:
-    """How a terminal ended: counts since it was opened, and what was left behind.
-
-    `undelivered` are the messages that no handler started; `stuck` names the handlers that went
-    on in spite of being cancelled.
-    """
-
-    handled: int
-    failed: int
-    undelivered: tuple[object, ...]
-    stuck: tuple[str, ...]
-    seconds: float
 
 
 @dataclass(eq=False, slots=True)
@@ -81,7 +41,10 @@ class BusTerminal(Generic[E]):
     """Registries frozen together with the mailboxes, workers and sink that serve them.
 
     It freezes when it is opened or at its first message, and belongs to the loop of that moment.
-    `concurrency` is how many messages of the root bus may be in flight at once.
+    `mailbox` bounds every mailbox, or maps message types to policies, of which the nearest in a
+    message's MRO counts. `concurrency` is how many messages of the root bus may be in flight at
+    once. A chain of more than `max_hops` causes, each emitted by the handler of the one before,
+    becomes a dead letter; None lets it go on.
 
     Raises, when it freezes, `ProviderError` or `LifetimeError` listing everything that is wrong
     with the wiring.
@@ -92,15 +55,20 @@ class BusTerminal(Generic[E]):
         *registries: MessageRegistry[E],
         sink: Sink | None = None,
         publisher: Publisher = sequential,
-        mailbox: MailboxPolicy = MailboxPolicy(),  # noqa: B008 -- immutable
+        mailbox: MailboxPolicy | Mapping[type, MailboxPolicy] = MailboxPolicy(),  # noqa: B008 -- immutable
         concurrency: int = 100,
         resolver: Resolver | None = None,
+        max_hops: int | None = 10_000,
         name: str = "runtime",
     ) -> None:
         if concurrency < 1:
             msg = f"concurrency must be at least 1, not {concurrency}"
             raise ValueError(msg)
+        if max_hops is not None and max_hops < 0:
+            msg = f"max_hops must not be negative, as {max_hops} is; None lets chains go on"
+            raise ValueError(msg)
         self.name = name
+        self._policies = MailboxPolicies(mailbox)
         self._registries = registries
         self._publisher = None if publisher is sequential else publisher
         self._resolver = resolver
@@ -108,8 +76,8 @@ class BusTerminal(Generic[E]):
         self._overrides: list[Override] = []
         self._host = Host(
             name,
-            capacity=mailbox.capacity,
             concurrency=concurrency,
+            max_hops=max_hops,
             sink=sink,
             begin=self._begin,
             find_provider=self._find_provider,
@@ -123,12 +91,14 @@ class BusTerminal(Generic[E]):
         """The root bus: each publish opens a scope of its own, emits go to a pool."""
         return self._bus
 
-    def scope(self, name: Hashable | None = None) -> Scope[E]:
+    def scope(self, name: Hashable | None = None, *, hold_emits: bool = False) -> Scope[E]:
         """Return a scope to enter with ``async with``.
 
-        With a `name` it shares the mailbox, and the actors, of that name.
+        With a `name` it shares the mailbox, and the actors, of that name. With `hold_emits`, what
+        is emitted in it is queued when its block has ended well, and forgotten if it fails; room
+        is taken at once.
         """
-        return Scope(self._core, name)
+        return Scope(self._core, name, hold_emits=hold_emits)
 
     async def open(self) -> None:
         """Freeze, bind to the running loop, and open the sink.
@@ -141,6 +111,9 @@ class BusTerminal(Generic[E]):
         if self._core.loop is None:
             self._begin()
         await self._host.open_sink()
+        if self._core.is_rejecting:
+            # It has been closed meanwhile.
+            raise TerminalClosed.of(self.name)
 
     def _begin(self) -> None:
         try:
@@ -161,7 +134,7 @@ class BusTerminal(Generic[E]):
                 self._core, {BusTerminal: self}, self._resolver, self._host.in_thread
             )
             wiring = Wiring(around, {})
-            self._plans = Plans(wiring, self._publisher).including(self._registries)
+            self._plans = Plans(wiring, self._publisher, self._policies).including(self._registries)
         return self._plans
 
     def _find_provider(self, wanted: object) -> Wired:
@@ -234,18 +207,11 @@ class BusTerminal(Generic[E]):
 
     def stats(self) -> Stats:
         """Return the ledger."""
-        # Nothing drops a message or lets it expire yet.
         host = self._host
-        return Stats(
-            **self._core.ledger(),
-            dropped=0,
-            expired=0,
-            sunk=host.sunk,
-            dead_letters=host.dead_letters,
-        )
+        return Stats(**self._core.ledger(), sunk=host.sunk, dead_letters=host.failures.count)
 
     async def drain(self, timeout: float | None = None) -> None:
-        """Wait until nothing is queued or running.
+        """Wait until nothing is queued or running; delays that are not over are not waited for.
 
         `timeout` is in seconds. Raises `TimeoutError` after it, and `DeadlockError` inside a
         handler, which would wait for itself.
@@ -264,79 +230,26 @@ class BusTerminal(Generic[E]):
     async def close(self, timeout: float = 30.0) -> ShutdownReport:
         """Finish what was accepted, then end.
 
-        Messages from outside are refused at once and waiting producers are woken with
+        Messages from outside are refused at once and producers that wait for room are woken with
         `TerminalClosed`; handlers may emit until `timeout` seconds have passed. What runs then is
-        cancelled, what is queued is rejected and reported. Every call gets the same report.
+        cancelled, what is queued or delayed is rejected and reported. Open scopes are waited for,
+        then what singletons and actors have entered is left, and the sink is closed.
 
-        Raises what singletons and the sink raise while they are left, with the report as a note.
-        Raises `DeadlockError` inside a handler, which would wait for itself.
+        Every call gets the same report; cancelling one leaves the others alone. A handler that
+        awaits it is not waited for, nor is an open scope of the task that does.
+
+        Raises what singletons, actors and the sink raise while they are left, with the report as
+        a note.
         """
         if self._shutdown is None:
-            if worker_of(self._core) is not None:
-                msg = "close() inside a handler would wait for that handler"
-                raise DeadlockError(msg)
             if self._core.loop is None:
                 # Nothing was ever sent, so there is nothing to freeze.
                 self._core.open(asyncio.get_running_loop())
-            self._shutdown = asyncio.create_task(self._close(timeout), name=f"{self.name}.close")
+            self._shutdown = asyncio.create_task(
+                shut_down(self._host, timeout), name=f"{self.name}.close"
+            )
+        self._host.excuse()
         return await asyncio.shield(self._shutdown)
-
-    async def _close(self, timeout: float) -> ShutdownReport:
-        began = time.monotonic()
-        core = self._core
-        core.begin_closing()
-        core.dismiss_lines()
-        await self._quiet_within(timeout)
-        core.begin_rejecting()
-        # Handlers may have stood in line since.
-        core.dismiss_lines()
-        stuck = await self._stop_workers()
-        errors: list[BaseException] = []
-        for step in (
-            self._host.leave_terminal(),
-            self._host.close_sink(max(UNWIND_SECONDS, began + timeout - time.monotonic())),
-        ):
-            try:
-                await step
-            except BaseException as error:  # noqa: BLE001 -- raised below, after the other step
-                errors.append(error)
-        stats = self.stats()
-        report = ShutdownReport(
-            handled=stats.handled,
-            failed=stats.failed,
-            undelivered=tuple(core.take_undelivered()),
-            stuck=stuck,
-            seconds=time.monotonic() - began,
-        )
-        if errors:
-            msg = "the terminal could not be closed well"
-            failure = errors[0] if len(errors) == 1 else BaseExceptionGroup(msg, errors)
-            failure.add_note(f"the terminal is closed all the same: {report}")
-            raise failure
-        return report
-
-    async def _stop_workers(self) -> tuple[str, ...]:
-        """Cancel the handlers that run, reject what is queued, and name those that go on."""
-        workers = self._host.workers
-        for task in workers.running():
-            task.cancel()
-        await self._quiet_within(UNWIND_SECONDS)
-        stuck = workers.running()
-        for task in stuck:
-            task.worker.unblock()
-        names = tuple(str(task.worker.handler_name) for task in stuck)
-        idle = workers.tasks.difference(stuck)
-        while idle:
-            for task in idle:
-                task.cancel()
-            await asyncio.wait(idle)
-            idle = workers.tasks.difference(stuck)
-        return names
-
-    async def _quiet_within(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._core.await_quiet()
 
     async def __aenter__(self) -> Self:
         await self.open()

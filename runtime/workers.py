@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import cast
+from typing import Any, TypeVar, cast
 
-from runtime._mailbox import Core
+from runtime._core import Core
 from runtime._worker import Worker
 
-__all__ = ("WorkerTask", "Workers", "worker_of")
+__all__ = ("HandlerTask", "WorkerTask", "Workers", "in_own_task", "worker_of")
+
+T = TypeVar("T")
 
 
 class WorkerTask(asyncio.Task[None]):
@@ -55,12 +58,29 @@ class Workers:
 
     def running(self) -> list[WorkerTask]:
         """Return the workers whose handler is suspended."""
-        return [task for task in self.tasks if task.worker.handler_name is not None]
+        return [task for task in self.tasks if task.worker.suspended is not None]
+
+
+class HandlerTask(asyncio.Task[Any]):
+    """The task of a handler that does not run in its worker's."""
+
+    def __init__(self, run: Coroutine[Any, Any, Any], worker: Worker | None) -> None:
+        # A plain Task in the context at hand, whatever the loop's task factory is.
+        super().__init__(run, loop=asyncio.get_running_loop(), name="runtime.handler")
+        self.worker = worker
+
+
+async def in_own_task(core: Core, run: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run something in a task of its own, which is cancelled with the caller."""
+    task: asyncio.Task[T] = HandlerTask(run(), worker_of(core))
+    return await task
 
 
 def worker_of(core: Core) -> Worker | None:
     """Return the worker of a terminal that runs the current task's handler, if one does."""
     task = asyncio.current_task()
-    if isinstance(task, WorkerTask) and task.worker.core is core:
-        return task.worker
+    if isinstance(task, (WorkerTask, HandlerTask)):
+        worker = task.worker
+        if worker is not None and worker.core is core:
+            return worker
     return None

@@ -12,7 +12,15 @@ CORE = sorted(path.stem for path in (ROOT / "src_ext" / "runtime").glob("*.pyx")
 
 def test_the_core_is_what_the_layout_says() -> None:
     """The core modules are those that the documents name."""
-    assert CORE == ["_bus", "_dispatch", "_mailbox", "_wiring", "_worker"]
+    assert CORE == [
+        "_actors",
+        "_bus",
+        "_core",
+        "_dispatch",
+        "_mailbox",
+        "_wiring",
+        "_worker",
+    ]
 
 
 @pytest.mark.parametrize("name", CORE)

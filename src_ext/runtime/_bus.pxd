@@ -2,8 +2,9 @@
 
 from libc.stdint cimport uint64_t
 
+from runtime._core cimport Core
 from runtime._dispatch cimport Plan
-from runtime._mailbox cimport Core, Mailbox
+from runtime._mailbox cimport Delivery, Mailbox
 from runtime._wiring cimport Provider, Storage
 
 
@@ -26,7 +27,12 @@ cdef class EventBus:
     cdef Storage storage
     cdef Mailbox box
     cdef MessageContext cause
+    cdef int hops
 
+    cdef object run(self, object event, MessageContext context)
+    cdef object carry_out(self, object command, MessageContext context)
+    cdef Delivery message_of(self, Plan plan, object event, MessageContext context, callback, ttl)
+    cdef int put_off(self, Mailbox box, Delivery message, object delay) except -1
     cdef MessageContext context_for(self, MessageContext given)
     cdef Mailbox route(self, Plan plan, object event, object key)
     cdef int admit(self, object event) except -1
@@ -37,6 +43,8 @@ cdef class Scope(Storage):
     cdef EventBus _bus
     cdef Storage inside
     cdef readonly object name
+    cdef public object task
+    cdef list held
 
 
 cdef class BusProvider(Provider):

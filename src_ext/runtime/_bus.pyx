@@ -4,16 +4,16 @@ cimport cython
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from cpython.unicode cimport PyUnicode_DecodeASCII
+from libc.math cimport INFINITY
 from libc.stdint cimport uint64_t
 
-from runtime._capi cimport PyContext_CopyCurrent, wall_clock
-from runtime._dispatch cimport Plan, Publication
+from runtime._capi cimport PyContext_CopyCurrent, PyThread_get_thread_ident, wall_clock
+from runtime._core cimport CLOSED, CLOSING, FRESH, OPEN, Core
+from runtime._dispatch cimport REJECT, Plan, Publication
 from runtime._mailbox cimport (
-    CLOSED,
-    CLOSING,
-    FRESH,
-    OPEN,
-    Core,
+    FORGOTTEN,
+    HELD,
+    QUEUED,
     Delivery,
     Mailbox,
     as_callback,
@@ -25,7 +25,7 @@ import os
 from datetime import datetime, timezone
 from types import GenericAlias, MappingProxyType
 
-from runtime.errors import MailboxFull, NoHandler, ScopeClosed, TerminalClosed
+from runtime.errors import NoHandler, ScopeClosed, TerminalClosed, WrongLoop
 
 cdef object NO_HEADERS = MappingProxyType({})
 
@@ -167,17 +167,27 @@ cdef class EventBus:
         unchanged. Cancelling the caller cancels the handler that runs. From a bus that belongs to
         no scope, a scope is opened for the call and shared by what the handlers publish in turn.
 
-        Raises, when awaited, `TerminalClosed` and `ScopeClosed`.
+        Raises, when awaited, `TerminalClosed`, `ScopeClosed` and `WrongLoop`.
         """
+        if self.core is None:
+            raise TypeError("this EventBus has no terminal")
+        if self.core.observer is not None:
+            return self.core.observer.watch_publish(self, event, context)
+        return self.run(event, context)
+
+    cdef object run(self, object event, MessageContext context):
+        """Return the run of an event, to be awaited."""
         cdef Core core = self.core
         cdef Plan plan
         cdef Publication run
         cdef PyObject* result
         cdef object pending
         cdef object refusal = None
-        if core is None:
-            raise TypeError("this EventBus has no terminal")
-        if core.phase != OPEN or (self.storage is not None and self.storage.closed):
+        if (
+            core.phase != OPEN
+            or PyThread_get_thread_ident() != core.thread
+            or (self.storage is not None and self.storage.closed)
+        ):
             refusal = self.refusal(event)
         if refusal is None:
             plan = core.table.plans.get(type(event))
@@ -215,6 +225,7 @@ cdef class EventBus:
                 if run.storage is None:
                     run.storage = new_storage(core, self.box, None)
                     run.storage.cause = run.context
+                    run.storage.hops = self.hops
                     run.owns_storage = True
         return run
 
@@ -224,14 +235,24 @@ cdef class EventBus:
         Its one handler is that of the nearest class in the command's MRO; its exception propagates
         unchanged. Scopes and cancellation are as with `publish`.
 
-        Raises, when awaited, `NoHandler`, `TerminalClosed` and `ScopeClosed`.
+        Raises, when awaited, `NoHandler`, `TerminalClosed`, `ScopeClosed` and `WrongLoop`.
         """
+        if self.core is None:
+            raise TypeError("this EventBus has no terminal")
+        if self.core.observer is not None:
+            return self.core.observer.watch_send(self, command, context)
+        return self.carry_out(command, context)
+
+    cdef object carry_out(self, object command, MessageContext context):
+        """Return the run of a command, to be awaited."""
         cdef Core core = self.core
         cdef Plan plan
         cdef object refusal = None
-        if core is None:
-            raise TypeError("this EventBus has no terminal")
-        if core.phase != OPEN or (self.storage is not None and self.storage.closed):
+        if (
+            core.phase != OPEN
+            or PyThread_get_thread_ident() != core.thread
+            or (self.storage is not None and self.storage.closed)
+        ):
             refusal = self.refusal(command)
         if refusal is None:
             try:
@@ -254,7 +275,16 @@ cdef class EventBus:
                 )
         return core.host.refuse(refusal)
 
-    def emit(self, object event, MessageContext context=None, *, object key=None, callback=None):
+    def emit(
+        self,
+        object event,
+        MessageContext context=None,
+        *,
+        object key=None,
+        delay=None,
+        ttl=None,
+        callback=None,
+    ):
         """Hand the event to a mailbox and return at once.
 
         Each handler will run in a fresh scope, under the emitter's context variables. The mailbox
@@ -262,39 +292,58 @@ cdef class EventBus:
         handles its messages in order, one at a time. From the root bus the event goes to a pool
         that starts in order and finishes in any. `callback` is as `Delivery.add_done_callback`.
 
-        Raises `MailboxFull`, `TerminalClosed`, `ScopeClosed` and `NoActorKey`; then nothing was
-        queued.
+        With `delay`, in seconds, the event is queued that much later, and waits for room if there
+        is none. With `ttl`, in seconds from when it is queued, it expires unless it has been
+        started by then: its handlers do not run.
+
+        Raises `MailboxFull`, `TerminalClosed`, `ScopeClosed`, `NoActorKey` and `WrongLoop`; then
+        nothing was queued.
         """
         cdef Core core = self.core
         cdef Delivery message
         cdef Mailbox box
         cdef Plan plan
-        cdef list callbacks = None
         if core is None:
             raise TypeError("this EventBus has no terminal")
-        if core.phase != OPEN or (self.storage is not None and self.storage.closed):
+        if (
+            core.phase != OPEN
+            or PyThread_get_thread_ident() != core.thread
+            or (self.storage is not None and self.storage.closed)
+        ):
             self.admit(event)
-        if callback is not None:
-            callbacks = [as_callback(callback)]
         plan = core.table.find(event)
         box = self.route(plan, event, key)
-        if box.count + box.reserved >= core.capacity:
-            raise MailboxFull.of(event, core.capacity, box.name)
-        message = new_delivery(plan, event, self.context_for(context), PyContext_CopyCurrent())
-        if callbacks is not None:
-            message.callbacks = callbacks
-        core.post(box, message)
+        message = self.message_of(plan, event, context, callback, ttl)
+        if delay is not None or (self.storage is not None and self.storage.holding):
+            self.put_off(box, message, delay)
+        else:
+            core.accept(box, message)
         return message
 
-    def offer(self, object event, MessageContext context=None, *, object key=None, callback=None):
+    def offer(
+        self,
+        object event,
+        MessageContext context=None,
+        *,
+        object key=None,
+        delay=None,
+        ttl=None,
+        callback=None,
+    ):
         """Hand the event to a mailbox as `emit` does, but wait while it is full.
 
-        Those who wait are served in order. Cancelling the wait leaves nothing queued. Returns the
-        delivery.
+        Those who wait are served in order, whatever the mailbox's policy. Cancelling the wait
+        leaves nothing queued. Returns the delivery.
 
-        Raises, when awaited, `TerminalClosed`, `ScopeClosed` and `NoActorKey`.
+        Raises, when awaited, `TerminalClosed`, `ScopeClosed`, `NoActorKey`, `WrongLoop`, and
+        `DeadlockError` if a handler waits for room in the mailbox that waits for this handler.
         """
-        return self.core.host.offer(self, event, context, key, callback)
+        return self.core.host.offer(self, event, context, key, delay, ttl, callback)
+
+    @property
+    def from_thread(self):
+        """The same verbs for other threads than that of the terminal's loop."""
+        return self.core.host.from_thread(self)
 
     def sink(self, *events, MessageContext context=None):
         """Persist events through the terminal's sink.
@@ -305,19 +354,61 @@ cdef class EventBus:
         """
         return self.core.host.sink_events(self, events, context)
 
-    def _prepare(self, object event, MessageContext context, object key, callback):
+    def _prepare(self, object event, MessageContext context, object key, ttl, callback):
         """Return the mailbox that an event would go to, and the event as a message for it."""
-        cdef Core core = self.core
-        cdef Delivery message
-        cdef Mailbox box
         cdef Plan plan
-        cdef list callbacks = None if callback is None else [as_callback(callback)]
         self.admit(event)
-        plan = core.table.find(event)
-        box = self.route(plan, event, key)
-        message = new_delivery(plan, event, self.context_for(context), PyContext_CopyCurrent())
-        message.callbacks = callbacks
-        return box, message
+        plan = self.core.table.find(event)
+        return (
+            self.route(plan, event, key),
+            self.message_of(plan, event, context, callback, ttl),
+        )
+
+    def _post_reserved(self, Mailbox box not None, Delivery message not None):
+        """Accept a message into the place that was reserved for it, or hold it back there."""
+        if self.storage is not None and self.storage.holding and self.core.phase < CLOSED:
+            box.granted -= 1
+            scope_of(self.storage).hold(box, message, None, True)
+        else:
+            self.core.post_reserved(box, message)
+
+    def _post_from_thread(self, object event, MessageContext context, object key, callback):
+        """Accept an event in another thread: the delivery, and whether the loop must be woken.
+
+        Returns None if the event is one that the loop's thread has to take.
+        """
+        cdef Core core = self.core
+        cdef Plan plan
+        cdef Mailbox box
+        cdef Delivery message
+        if core.phase != OPEN or core.observer is not None:
+            return None
+        if self.storage is not None and (self.storage.closed or self.storage.holding):
+            return None
+        plan = core.table.plans.get(type(event))
+        if plan is None or plan.overflow != REJECT:
+            return None
+        message = self.message_of(plan, event, context, callback, None)
+        if message.hops > core.max_hops:
+            return None
+        while True:
+            box = self.route(plan, event, key)
+            awake = core.post_from_thread(box, message)
+            if awake is not None:
+                return message, awake
+
+    def _publish(self, object event, MessageContext context=None):
+        """Publish without being observed."""
+        return self.run(event, context)
+
+    def _send(self, object command, MessageContext context=None):
+        """Send without being observed."""
+        return self.carry_out(command, context)
+
+    @property
+    def _is_caused(self):
+        """Whether the bus is that of a handler."""
+        return self.cause is not None
 
     def _admit(self, object event):
         """Raise if the bus cannot be used (any more)."""
@@ -326,6 +417,29 @@ cdef class EventBus:
     def _context(self, MessageContext context):
         """Return the context of a message sent now."""
         return self.context_for(context)
+
+    cdef Delivery message_of(self, Plan plan, object event, MessageContext context, callback, ttl):
+        """Return an event as a message."""
+        cdef Delivery message
+        cdef list callbacks = None
+        if callback is not None:
+            callbacks = [as_callback(callback)]
+        message = new_delivery(plan, event, self.context_for(context), PyContext_CopyCurrent())
+        message.callbacks = callbacks
+        if self.cause is not None:
+            message.hops = self.hops + 1
+        if ttl is not None:
+            message.expires = self.core.loop.time() + seconds("ttl", ttl)
+        return message
+
+    cdef int put_off(self, Mailbox box, Delivery message, object delay) except -1:
+        """Accept a message for later, after a delay or when the scope's block ends well."""
+        cdef double pause = seconds("delay", delay) if delay is not None else 0
+        if self.storage is not None and self.storage.holding:
+            scope_of(self.storage).hold(box, message, delay, False)
+        else:
+            self.core.schedule(box, message, pause)
+        return 0
 
     cdef MessageContext context_for(self, MessageContext given):
         cdef MessageContext context = given
@@ -369,7 +483,9 @@ cdef class EventBus:
                 core.host.begin()
             except Exception as error:
                 return error
-        if core.phase == CLOSED or (
+        if PyThread_get_thread_ident() != core.thread:
+            return WrongLoop.of_thread(core.host.name)
+        if core.phase >= CLOSED or (
             core.phase == CLOSING and self.cause is None and not core.host.is_inside()
         ):
             return TerminalClosed.of(core.host.name, event)
@@ -380,18 +496,42 @@ cdef class EventBus:
         return None
 
 
-cdef EventBus new_bus(Core core, Storage storage, Mailbox box, object cause):
+cdef double seconds(str name, object value) except -1:
+    """Return a span of time. Raises `TypeError` and `ValueError` if it is none."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{name} is a number of seconds, not {value!r}")
+    if not 0 <= value < INFINITY:
+        raise ValueError(f"{name} is a finite number of seconds from 0 on, not {value!r}")
+    return value
+
+
+cdef EventBus new_bus(Core core, Storage storage, Mailbox box, object cause, int hops):
     cdef EventBus bus = EventBus.__new__(EventBus)
     bus.core = core
     bus.storage = storage
     bus.box = box
     bus.cause = <MessageContext?>cause if cause is not None else None
+    bus.hops = hops
     return bus
 
 
 def root_bus(Core core not None):
     """Return the bus of a terminal that belongs to no scope."""
-    return new_bus(core, None, None, None)
+    return new_bus(core, None, None, None, 0)
+
+
+def caused_by(MessageContext cause not None):
+    """Return the context of a message that another one has caused."""
+    cdef MessageContext context = MessageContext.__new__(MessageContext)
+    context.caused_by(cause)
+    return context
+
+
+cdef Scope scope_of(Storage storage):
+    """Return the scope that holds the emits of a storage back."""
+    while storage.parent is not None:
+        storage = storage.parent
+    return <Scope?>storage
 
 
 @cython.final
@@ -399,14 +539,15 @@ cdef class Scope(Storage):
     """One block's dependencies, and the mailbox that what it emits goes to.
 
     Comes from `async with terminal.scope(name) as scope`. Two scopes of one name share the
-    mailbox and its actors, and nothing else.
+    mailbox and its actors, and nothing else. `task` is the one that entered the block.
     """
 
     __class_getitem__ = classmethod(GenericAlias)
 
-    def __init__(self, Core core not None, object name=None):
+    def __init__(self, Core core not None, object name=None, *, bint hold_emits=False):
         self.core = core
         self.name = name
+        self.holding = hold_emits
 
     @property
     def bus(self):
@@ -414,7 +555,11 @@ cdef class Scope(Storage):
         cdef Core core
         if self._bus is None and self.inside is not None:
             self._bus = new_bus(
-                <Core>self.core, self.inside, <Mailbox>self.inside.box, self.inside.cause
+                <Core>self.core,
+                self.inside,
+                <Mailbox>self.inside.box,
+                self.inside.cause,
+                self.inside.hops,
             )
         elif self._bus is None:
             core = <Core>self.core
@@ -422,7 +567,7 @@ cdef class Scope(Storage):
                 self.box = (
                     core.anonymous_mailbox() if self.name is None else core.mailbox(self.name)
                 )
-            self._bus = new_bus(core, self, <Mailbox>self.box, None)
+            self._bus = new_bus(core, self, <Mailbox>self.box, None, 0)
         return self._bus
 
     def __aenter__(self):
@@ -448,6 +593,57 @@ cdef class Scope(Storage):
         """Where the scope keeps what it has built."""
         return self if self.inside is None else self.inside
 
+    def hold(self, Mailbox box not None, Delivery message not None, delay, bint reserved):
+        """Keep a message back until the block ends well; its room is taken at once."""
+        cdef Core core = <Core>self.core
+        if not reserved and delay is None and message.plan.overflow == REJECT:
+            if core.is_full(box, message):
+                core.crowd_out(box, message)
+            box.reserved += 1
+            reserved = True
+        message.state = HELD
+        if self.held is None:
+            self.held = []
+        self.held.append((box, message, delay, reserved, core.loop.time()))
+
+    def _release(self):
+        """Let go what was held back. Raises `TerminalClosed` if it is too late for that."""
+        cdef Core core = <Core>self.core
+        cdef Mailbox box
+        cdef Delivery message
+        cdef object refusal = None
+        held, self.held = self.held, None
+        self.holding = False
+        for box, message, delay, reserved, since in held or ():
+            message.state = QUEUED
+            if message.expires != 0:
+                message.expires += core.loop.time() - since
+            if core.phase >= CLOSED:
+                if reserved:
+                    core.return_place(box)
+                refusal = refusal or TerminalClosed.of(core.host.name, message.event)
+                core.emitted += 1
+                core.reject(message)
+            elif delay is not None:
+                core.schedule(box, message, delay)
+            elif reserved:
+                core.post_kept(box, message)
+            else:
+                core.accept(box, message)
+        if refusal is not None:
+            raise refusal
+
+    def _forget(self):
+        """Forget what was held back; the places are free again."""
+        cdef Core core = <Core>self.core
+        cdef Mailbox box
+        cdef Delivery message
+        held, self.held = self.held, None
+        for box, message, _, reserved, _ in held or ():
+            message.settle(core.loop, FORGOTTEN)
+            if reserved:
+                core.return_place(box)
+
     def _end(self):
         """Drop what the scope has built; its bus takes nothing more."""
         self.closed = True
@@ -465,12 +661,13 @@ cdef class BusProvider(Provider):
 
     cdef object provide(self, object context, Storage storage):
         if storage is None:
-            return new_bus(self.core, None, None, None)
+            return new_bus(self.core, None, None, None, 0)
         return new_bus(
             self.core,
             None if storage.detached else storage,
             <Mailbox>storage.box,
             context if context is not None else storage.cause,
+            storage.hops,
         )
 
 

@@ -15,6 +15,11 @@ from runtime._wiring cimport Call, Provider, Storage
 
 cdef object ENDED
 
+cdef enum Overflow:
+    REJECT
+    DROP_OLDEST
+    DROP_NEWEST
+
 
 cdef class Handler:
     cdef readonly object spec
@@ -24,6 +29,7 @@ cdef class Handler:
     cdef readonly bint is_async
     cdef readonly bint needs_scope
     cdef readonly bint manages
+    cdef readonly bint own_task
     cdef bint wants_context
     cdef bint simple
 
@@ -36,6 +42,8 @@ cdef class Plan:
     cdef readonly object key_owner
     cdef Py_ssize_t count
     cdef Handler only
+    cdef int capacity
+    cdef Overflow overflow
     cdef bint needs_scope
     cdef bint wants_context
     cdef bint has_actors

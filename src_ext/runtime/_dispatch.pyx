@@ -33,7 +33,8 @@ cdef class Handler:
     """A registered handler, wired for one terminal.
 
     `waits` are the factories to be awaited before it is called; `manages` says that its scope
-    will have something to leave. A handler with neither is simple: the core runs it by itself.
+    will have something to leave; `own_task` that it does not run in a worker's task. A handler
+    with none of them is simple: the core runs it by itself.
     """
 
     def __cinit__(
@@ -47,6 +48,7 @@ cdef class Handler:
         Provider actor=None,
         tuple waits=(),
         bint manages=False,
+        bint own_task=False,
     ):
         self.spec = spec
         self.call = call
@@ -56,7 +58,8 @@ cdef class Handler:
         self.actor = actor
         self.waits = waits
         self.manages = manages
-        self.simple = not waits and not manages
+        self.own_task = own_task
+        self.simple = not waits and not manages and not own_task
 
     def settle(self):
         """Say whether nothing is left to wait for: all that was is there for good."""
@@ -65,7 +68,7 @@ cdef class Handler:
             if not (isinstance(factory, Singleton) and factory.is_built()):
                 return False
         self.waits = ()
-        self.simple = not self.manages
+        self.simple = not self.manages and not self.own_task
         return self.simple
 
 
@@ -75,7 +78,9 @@ cdef class Plan:
 
     `guards` wrap each of them; `publisher` runs them if it is not the sequential one. A message
     type with `__key__` has the field's name in `key_field` and the class that declares it in
-    `key_owner`. The core runs a simple plan by itself; another takes `runtime.running`.
+    `key_owner`. `capacity` is how many messages may be queued in a mailbox when one of this type
+    comes, `overflow` what happens otherwise. The core runs a simple plan by itself; another takes
+    `runtime.running`.
     """
 
     def __cinit__(
@@ -86,6 +91,8 @@ cdef class Plan:
         object publisher=None,
         object key_field=None,
         object key_owner=None,
+        int capacity=0,
+        str overflow="reject",
     ):
         self.handlers = handlers
         self.count = len(handlers)
@@ -94,6 +101,10 @@ cdef class Plan:
         self.publisher = publisher
         self.key_field = key_field
         self.key_owner = key_owner
+        self.capacity = capacity
+        self.overflow = {
+            "reject": REJECT, "drop_oldest": DROP_OLDEST, "drop_newest": DROP_NEWEST
+        }[overflow]
         for handler in handlers:
             self.needs_scope |= (<Handler>handler).needs_scope
             # A scope remembers the message that it was opened for.

@@ -16,7 +16,9 @@ cdef class Storage:
     cdef public list exits
     cdef public dict building
     cdef public bint closed
+    cdef int hops
     cdef bint detached
+    cdef bint holding
 
     cdef Storage branch(self, object owner)
 

@@ -38,7 +38,9 @@ cdef class Storage:
     `box` is the mailbox of the scope (None: the root pool), `cause` the message that the scope
     was opened for. `owner` is the handler that runs in it on that mailbox's turn (None: nobody's
     turn), `parent` the storage that this one branches from. A `detached` storage belongs to a
-    terminal's or an actor's own dependencies: it is no scope that a publish could share. `exits`
+    terminal's or an actor's own dependencies: it is no scope that a publish could share. `hops` is
+    how long the chain of causes of its message is; `holding` says that the scope, or the one that
+    this branches from, holds its emits back. `exits`
     are the context managers to leave when the scope ends, each with whether it has to be awaited;
     `building` is what is being awaited for it.
     """
@@ -57,6 +59,8 @@ cdef class Storage:
         twin.cache = self.cache
         twin.parent = self
         twin.cause = self.cause
+        twin.hops = self.hops
+        twin.holding = self.holding
         if self.exits is None:
             self.exits = []
         twin.exits = self.exits
@@ -347,10 +351,12 @@ def make_storage(
     *,
     object owner=None,
     object cause=None,
+    int hops=0,
     bint detached=False,
 ):
     """Return the storage of a new scope."""
     cdef Storage storage = new_storage(core, box, owner)
     storage.cause = cause
+    storage.hops = hops
     storage.detached = detached
     return storage

@@ -4,7 +4,8 @@ from cpython.object cimport PyObject
 
 from runtime._capi cimport PySendResult
 from runtime._dispatch cimport Handler
-from runtime._mailbox cimport Core, Delivery, Mailbox
+from runtime._core cimport Core
+from runtime._mailbox cimport Delivery, Mailbox
 from runtime._wiring cimport Storage
 
 
@@ -19,6 +20,7 @@ cdef class Worker:
     cdef object wakeup
     cdef public object task
     cdef public bint cancelled
+    cdef readonly bint excused
     cdef bint finished
 
     cdef object step(self, object error)
@@ -31,7 +33,9 @@ cdef class Worker:
     cdef object left_off(self, PySendResult status, PyObject* yielded)
     cdef int end_attempt(self, object error) except -1
     cdef int complete(self) except -1
+    cdef bint cut_off(self, object error)
     cdef int reject(self) except -1
+    cdef int expire(self) except -1
     cdef int leave_box(self) except -1
     cdef int hand_over(self) except -1
     cdef int retire(self) except -1

@@ -20,15 +20,18 @@ from runtime._capi cimport (
     PyTuple_GET_ITEM,
     wall_clock,
 )
+from runtime._core cimport CLOSED, Core
 from runtime._dispatch cimport ENDED, Handler, Plan, as_exception, start_result, throw_raw
 from runtime._mailbox cimport (
-    CLOSED,
+    CONTROL,
+    EXPIRED,
     FAILED,
     HANDLED,
+    NOTICE,
+    PLAIN,
     REJECTED,
     RUNNING,
     WITHDRAWN,
-    Core,
     Delivery,
     Mailbox,
     State,
@@ -55,6 +58,7 @@ cdef class Worker:
     """The coroutine of a worker's task.
 
     `cancelled` is set by the task's own `cancel`, so that a message costs no look at the task.
+    `excused` says that its handler waits for the terminal's close, which does not wait for it.
     """
 
     def __cinit__(self, Core core not None):
@@ -92,8 +96,29 @@ cdef class Worker:
             self.coroutine.close()
 
     def has_turn_of(self, Mailbox box not None):
-        """Say whether the handler that this worker runs holds up a mailbox."""
-        return self.box is box and box.active >= box.limit
+        """Say whether a mailbox starts nothing before this worker's handler has ended."""
+        return self.box is box and box.limit == 1
+
+    def excuse(self):
+        """Let the close go on without the handler, which waits for it."""
+        if not self.excused and self.message is not None:
+            self.excused = True
+            self.core.excuse()
+
+    @property
+    def mailbox(self):
+        """The mailbox whose message is being handled, or None."""
+        return self.box if self.message is not None else None
+
+    @property
+    def hears_dead_letters(self):
+        """Whether the handler that runs is one of a dead letter."""
+        return self.message is not None and self.message.kind == NOTICE
+
+    @property
+    def suspended(self):
+        """The coroutine that the worker waits with, or None."""
+        return self.coroutine
 
     def unblock(self):
         """Let others at the mailbox of a handler that does not end; only to reject its messages."""
@@ -102,9 +127,7 @@ cdef class Worker:
 
     @property
     def handler_name(self):
-        """The name of the handler that is suspended, or None."""
-        if self.coroutine is None:
-            return None
+        """The name of the handler that was started last."""
         return self.handler.spec.name if self.handler is not None else "the publisher"
 
     cdef object step(self, object error):
@@ -174,7 +197,7 @@ cdef class Worker:
                     box = self.box = core.pop_ready()
                     if box is None:
                         return self.idle()
-                self.message = box.take(core)
+                self.message = core.take(box)
                 budget -= 1
             outcome = self.run_message()
             if outcome is not ENDED:
@@ -190,9 +213,9 @@ cdef class Worker:
                 raise self.fatal
 
     cdef object idle(self):
-        """Park, or end if another worker is parked."""
+        """Park, or end if another worker is parked or there will be no more messages."""
         cdef Core core = self.core
-        if core.parked is not None and not core.parked.done():
+        if core.phase >= CLOSED or (core.parked is not None and not core.parked.done()):
             self.retire()
             return ENDED
         core.searching -= 1
@@ -208,9 +231,14 @@ cdef class Worker:
         cdef Plan plan = message.plan
         cdef Handler handler
         cdef object outcome
-        if self.core.phase == CLOSED or message.state == WITHDRAWN:
+        if message.state == WITHDRAWN or (self.core.phase >= CLOSED and message.kind != NOTICE):
             if message.index < plan.count or message.index == 0:
                 self.reject()
+            return ENDED
+        if message.expires != 0 and message.index == 0 and (
+            self.core.loop.time() >= message.expires
+        ):
+            self.expire()
             return ENDED
         message.state = RUNNING
         if not plan.simple and plan.publisher is not None and message.index == 0 and plan.count > 0:
@@ -235,12 +263,15 @@ cdef class Worker:
         cdef PyObject* coroutine = NULL
         cdef PySendResult status
         self.handler = handler
-        if (not message.plan.simple and (not handler.simple or message.plan.guarded)) or (
-            message.control
+        if handler.needs_scope or message.kind != PLAIN or (
+            not message.plan.simple and (not handler.simple or message.plan.guarded)
         ):
-            self.storage = new_storage(self.core, self.box, handler)
+            self.storage = new_storage(
+                self.core, self.core.pool if message.kind == NOTICE else self.box, handler
+            )
             self.storage.cause = message.context
-            if message.control:
+            self.storage.hops = message.hops
+            if message.kind == CONTROL:
                 self.coroutine = self.core.host.run_control(
                     message,
                     message.plan,
@@ -250,13 +281,11 @@ cdef class Worker:
                     self.storage,
                 )
                 return self.advance(None)
-            self.coroutine = self.core.host.run_attempt(
-                message.plan, handler, message.event, message.context, self.storage
-            )
-            return self.advance(None)
-        if handler.needs_scope:
-            self.storage = new_storage(self.core, self.box, handler)
-            self.storage.cause = message.context
+            if not handler.simple or message.plan.guarded:
+                self.coroutine = self.core.host.run_attempt(
+                    message.plan, handler, message.event, message.context, self.storage
+                )
+                return self.advance(None)
         PyContext_Enter(<object>variables)
         status = start_result(
             handler.call.invoke_raw(message.event, message.context, self.storage),
@@ -274,7 +303,7 @@ cdef class Worker:
         cdef Delivery message = self.message
         self.handler = None
         self.coroutine = self.core.host.emit_with(
-            message, message.plan, message.event, message.context, self.box
+            message, message.plan, message.event, message.context, self.box, message.hops
         )
         return self.advance(None)
 
@@ -326,23 +355,24 @@ cdef class Worker:
             return 0
         if message.failures is None:
             message.failures = []
-        if message.control:
-            if self.core.phase == CLOSED and isinstance(error, CancelledError):
+        if message.kind == CONTROL:
+            if self.core.phase >= CLOSED and isinstance(error, CancelledError):
                 # The publisher was not cancelled; the terminal was closed under it.
                 closed = TerminalClosed.of(self.core.host.name, message.event)
                 closed.__cause__ = error
                 error = closed
             message.failures.append(error)
+        elif message.kind == NOTICE:
+            message.failures.append(error)
+            message.variables.run(
+                self.core.host.log_failure, message.event, message.context, self.handler.spec, error
+            )
         else:
-            # Logged under the emitter's context variables, so that a trace follows it.
-            message.failures.append(
-                message.variables.run(
-                    self.core.host.record_failure,
-                    message.event,
-                    message.context,
-                    self.handler.spec if self.handler is not None else None,
-                    error,
-                )
+            self.core.bury(
+                message,
+                self.handler.spec if self.handler is not None else None,
+                "closed" if self.cut_off(error) else "failed",
+                error,
             )
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             self.fatal = error
@@ -357,7 +387,7 @@ cdef class Worker:
         self.box.active -= 1
         if message.state != RUNNING:
             state = message.state
-        if message.control:
+        if message.kind != PLAIN:
             core.control -= 1
         else:
             core.running -= 1
@@ -365,9 +395,26 @@ cdef class Worker:
                 core.handled += 1
             elif state == FAILED:
                 core.failed += 1
+            elif state == EXPIRED:
+                core.expired += 1
             else:
                 core.rejected += 1
-        message.settle(core, state)
+        if self.excused:
+            self.excused = False
+            core.excused -= 1
+            core.host.end_excused(self.box)
+        core.end(message, state)
+        return 0
+
+    cdef bint cut_off(self, object error):
+        """Say whether an error is what the close does to a handler."""
+        return self.core.phase >= CLOSED and isinstance(error, (CancelledError, TerminalClosed))
+
+    cdef int expire(self) except -1:
+        """End a message whose time is over before its handlers have run."""
+        cdef Delivery message = self.message
+        message.state = EXPIRED
+        self.core.bury(message, None, "expired", self.core.host.too_late(message.event))
         return 0
 
     cdef int reject(self) except -1:
@@ -384,11 +431,11 @@ cdef class Worker:
                 self.end_attempt(closed)
             return 0
         message.state = REJECTED
-        if message.control:
+        if message.kind == CONTROL:
             message.failures = [closed]
         else:
             self.core.undelivered.append(message.event)
-            message.failures = [self.core.host.record_rejection(message.event, closed)]
+            self.core.bury(message, None, "closed", closed)
         return 0
 
     cdef int leave_box(self) except -1:
@@ -424,6 +471,7 @@ cdef class Worker:
         cdef Worker heir = Worker(self.core)
         heir.box = self.box
         heir.message = self.message
+        heir.excused, self.excused = self.excused, False
         self.core.host.workers.start(heir, self.core.loop)
         self.core.searching += 1
         self.box = None

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from datetime import datetime
 from types import GenericAlias, TracebackType
@@ -5,10 +6,12 @@ from typing import Any, Generic, Self, TypeVar, final, overload
 
 from typing_extensions import TypeForm, disjoint_base
 
-from runtime._mailbox import Core, Delivery, Mailbox
+from runtime._core import Core
+from runtime._mailbox import Delivery, Mailbox
 from runtime._wiring import Provider, Storage
 from runtime.messages import Command
 from runtime.sinks.base import Record
+from runtime.threads import ThreadBus
 
 _R = TypeVar("_R")
 _T = TypeVar("_T")
@@ -45,6 +48,8 @@ class EventBus(Generic[_E_contra]):
         context: MessageContext | None = None,
         *,
         key: Hashable | None = None,
+        delay: float | None = None,
+        ttl: float | None = None,
         callback: Callable[[Delivery], object] | None = None,
     ) -> Delivery: ...
     def offer(
@@ -53,8 +58,12 @@ class EventBus(Generic[_E_contra]):
         context: MessageContext | None = None,
         *,
         key: Hashable | None = None,
+        delay: float | None = None,
+        ttl: float | None = None,
         callback: Callable[[Delivery], object] | None = None,
     ) -> Coroutine[Any, Any, Delivery]: ...
+    @property
+    def from_thread(self) -> ThreadBus[_E_contra]: ...
     @overload
     def sink(
         self, events: Sequence[_E_contra | Record], /, *, context: MessageContext | None = None
@@ -68,15 +77,35 @@ class EventBus(Generic[_E_contra]):
         event: object,
         context: MessageContext | None,
         key: object,
+        ttl: float | None,
         callback: Callable[[Delivery], object] | None,
     ) -> tuple[Mailbox, Delivery]: ...
+    def _post_reserved(self, box: Mailbox, message: Delivery) -> None: ...
+    def _post_from_thread(
+        self,
+        event: object,
+        context: MessageContext | None,
+        key: object,
+        callback: Callable[[Delivery], object] | None,
+    ) -> tuple[Delivery, bool] | None: ...
+    def _publish(
+        self, event: object, context: MessageContext | None = None
+    ) -> Coroutine[Any, Any, None]: ...
+    def _send(
+        self, command: Command[_R], context: MessageContext | None = None
+    ) -> Coroutine[Any, Any, _R]: ...
+    @property
+    def _is_caused(self) -> bool: ...
     def _admit(self, event: object) -> None: ...
     def _context(self, context: MessageContext | None) -> MessageContext: ...
 
 @final
 class Scope(Storage, Generic[_E_contra]):
     name: Hashable | None
-    def __init__(self, core: Core, name: Hashable | None = None) -> None: ...
+    task: asyncio.Task[Any] | None
+    def __init__(
+        self, core: Core, name: Hashable | None = None, *, hold_emits: bool = False
+    ) -> None: ...
     @classmethod
     def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
     @property
@@ -91,6 +120,11 @@ class Scope(Storage, Generic[_E_contra]):
     @property
     def storage(self) -> Storage: ...
     def resolve(self, wanted: TypeForm[_T]) -> Coroutine[Any, Any, _T]: ...
+    def hold(
+        self, box: Mailbox, message: Delivery, delay: float | None, reserved: bool
+    ) -> None: ...
+    def _release(self) -> None: ...
+    def _forget(self) -> None: ...
     def _end(self) -> None: ...
 
 @final
@@ -102,3 +136,4 @@ class ScopeProvider(Provider):
     def __new__(cls, core: Core) -> ScopeProvider: ...
 
 def root_bus(core: Core) -> EventBus[Any]: ...
+def caused_by(cause: MessageContext) -> MessageContext: ...

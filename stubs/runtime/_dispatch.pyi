@@ -2,6 +2,7 @@ from collections.abc import Callable, Coroutine, Generator, Iterator
 from typing import Any, final
 
 from runtime._wiring import Call, Factory, Provider
+from runtime.policies import Overflow
 from runtime.publishers import Publisher
 from runtime.signature import GuardSpec, HandlerSpec
 
@@ -13,6 +14,7 @@ class Handler:
     is_async: bool
     needs_scope: bool
     manages: bool
+    own_task: bool
     waits: tuple[Factory, ...]
     def __new__(
         cls,
@@ -25,6 +27,7 @@ class Handler:
         actor: Provider | None = None,
         waits: tuple[Factory, ...] = (),
         manages: bool = False,
+        own_task: bool = False,
     ) -> Handler: ...
     def settle(self) -> bool: ...
 
@@ -43,6 +46,8 @@ class Plan:
         publisher: Publisher | None = None,
         key_field: str | None = None,
         key_owner: type | None = None,
+        capacity: int = 0,
+        overflow: Overflow = "reject",
     ) -> Plan: ...
     def settle(self) -> None: ...
 

@@ -4,8 +4,9 @@ from typing import Any, Final, Self, final
 from typing_extensions import disjoint_base
 
 from runtime._bus import MessageContext
+from runtime._core import Core
 from runtime._dispatch import Handler
-from runtime._mailbox import Core, Mailbox
+from runtime._mailbox import Mailbox
 
 ARGUMENT_LIMIT: Final[int]
 
@@ -83,5 +84,6 @@ def make_storage(
     *,
     owner: Handler | None = None,
     cause: MessageContext | None = None,
+    hops: int = 0,
     detached: bool = False,
 ) -> Storage: ...

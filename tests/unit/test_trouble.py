@@ -120,13 +120,13 @@ async def test_a_worker_that_breaks_down_is_replaced(caplog: pytest.LogCaptureFi
 
     async with terminal_with(handler) as terminal:
         host = terminal._host
-        good, host.record_failure = host.record_failure, None  # type: ignore[assignment, method-assign]
+        good, host.bury = host.bury, None  # type: ignore[assignment, method-assign]
         broken = terminal.bus.emit(Ping(1), key="box")
         after = terminal.bus.emit(Ping(2), key="box")
         with pytest.raises(DeliveryFailed, match="TypeError"):
             await broken.wait()
         await after.wait()
-        host.record_failure = good  # type: ignore[method-assign]
+        host.bury = good  # type: ignore[method-assign]
         assert balanced(terminal)
     assert "a worker of the runtime has failed" in caplog.text
 

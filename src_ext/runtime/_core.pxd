@@ -1,0 +1,77 @@
+"""Fields of a terminal's core; see the .pyx for what they mean."""
+
+from runtime._dispatch cimport Handler, Plan, Table
+from runtime._mailbox cimport Delivery, Mailbox, State
+from runtime._wiring cimport Storage
+
+cdef enum Phase:
+    FRESH
+    OPEN
+    CLOSING
+    CLOSED
+    ENDED
+
+
+cdef class Core:
+    cdef readonly Table table
+    cdef readonly object host
+    cdef readonly object loop
+    cdef readonly Mailbox pool
+    cdef readonly Mailbox notices
+    cdef readonly Storage root
+    cdef public object observer
+    cdef dict boxes
+    cdef dict lines
+    cdef list inbox
+    cdef list undelivered
+    cdef object quiet
+    cdef Mailbox ready_head
+    cdef Mailbox ready_tail
+    cdef object parked
+    cdef unsigned long thread
+    cdef int searching
+    cdef int max_hops
+    cdef bint inbox_awake
+    cdef Phase phase
+    cdef Py_ssize_t queued
+    cdef Py_ssize_t running
+    cdef Py_ssize_t delayed
+    cdef Py_ssize_t control
+    cdef Py_ssize_t excused
+    cdef long long emitted
+    cdef long long handled
+    cdef long long failed
+    cdef long long dropped
+    cdef long long expired
+    cdef long long rejected
+    cdef long long published
+    cdef long long sent
+    cdef public Py_ssize_t scopes
+
+    cdef Mailbox mailbox(self, object name)
+    cdef Mailbox make_mailbox(self, object name)
+    cdef Mailbox keyed_mailbox(self, Plan plan, object event)
+    cdef int forget(self, Mailbox box) except -1
+    cdef int accept(self, Mailbox box, Delivery message) except -1
+    cdef Delivery crowd_out(self, Mailbox box, Delivery message)
+    cdef int drop(self, Mailbox box, Delivery message, int capacity) except -1
+    cdef int post_kept(self, Mailbox box, Delivery message) except -1
+    cdef int enqueue(self, Mailbox box, Delivery message) except -1
+    cdef int append(self, Mailbox box, Delivery message) except -1
+    cdef Delivery take(self, Mailbox box)
+    cdef int end(self, Delivery message, State state) except -1
+    cdef int abandon(self, Delivery message, State state, object reason, object error) except -1
+    cdef int bury(self, Delivery message, object handler, object reason, object error) except -1
+    cdef int push_ready(self, Mailbox box) except -1
+    cdef Mailbox pop_ready(self)
+    cdef int wake(self) except -1
+    cdef int release(self, Mailbox box) except -1
+    cdef int grant(self, Mailbox box) except -1
+    cdef bint fill_inbox(self) noexcept
+    cdef int check_quiet(self) except -1
+
+    cdef inline bint is_full(self, Mailbox box, Delivery message):
+        return box.count + box.reserved >= message.plan.capacity
+
+    cdef inline Py_ssize_t busy(self):
+        return self.queued + self.running + self.control - self.excused

@@ -1,0 +1,664 @@
+"""What the verbs of one terminal share: mailboxes, run queue, ledger.
+
+A mailbox is idle, in the run queue, or being worked on. `Core.searching` counts the workers that
+are awake and will look at the queue again; whoever makes a mailbox ready wakes one only if there
+is none. `Core.parked` is the future that the one idle worker awaits.
+
+Every message comes in through `accept`, `schedule` or the inbox that other threads fill, and goes
+out through `end`, once.
+"""
+
+cimport cython
+from cpython.exc cimport PyErr_Occurred
+from cpython.object cimport PyObject
+
+from runtime._capi cimport PyContext_CopyCurrent, PyThread_get_thread_ident, dict_get
+from runtime._dispatch cimport DROP_OLDEST, REJECT, Handler, Plan, Table
+from runtime._mailbox cimport (
+    CONTROL,
+    DELAYED,
+    DROPPED,
+    EXPIRED,
+    FAILED,
+    HANDLED,
+    NOTICE,
+    PLAIN,
+    QUEUED,
+    REJECTED,
+    WITHDRAWN,
+    Delivery,
+    Mailbox,
+    State,
+    new_delivery,
+    new_mailbox,
+)
+from runtime._wiring cimport Storage, new_storage, take_error
+
+import logging
+from asyncio import _get_running_loop
+from collections import OrderedDict
+
+from runtime.errors import DeadlockError, MailboxFull, TerminalClosed, WrongLoop
+
+cdef object logger = logging.getLogger("runtime")
+
+# Longer than any chain of causes.
+cdef enum:
+    NO_LIMIT = 0x7FFFFFFF
+
+
+@cython.final
+cdef class Core:
+    """The compiled half of a terminal.
+
+    `host` is the other half, asked for what is rare: to begin, to start a worker's task, to record
+    a failure. `observer` is told of every message while somebody tracks the terminal.
+    """
+
+    def __cinit__(self, object host, *, int concurrency, max_hops=None):
+        self.host = host
+        self.pool = new_mailbox(None, concurrency)
+        self.notices = new_mailbox(None, 1)
+        self.max_hops = NO_LIMIT if max_hops is None else min(max_hops, NO_LIMIT)
+        self.root = new_storage(self, None, None)
+        self.root.detached = True
+        self.root.exits = []
+        self.boxes = {}
+        self.lines = {}
+        self.inbox = []
+        self.undelivered = []
+
+    # Where messages go
+
+    cdef Mailbox mailbox(self, object name):
+        """Return the mailbox of a name, made if it is not there."""
+        cdef PyObject* found = dict_get(self.boxes, name)
+        return <Mailbox>found if found != NULL else self.make_mailbox(name)
+
+    cdef Mailbox make_mailbox(self, object name):
+        """Make the mailbox of a name that has none, or that cannot be looked up."""
+        cdef object error
+        if PyErr_Occurred():
+            error = take_error()
+            raise TypeError(
+                f"{name!r} cannot name a mailbox: {error}; use a key that is hashable, such as a "
+                f"str, an int or a tuple of them"
+            ) from error
+        # Comparing names may run code that makes the same mailbox.
+        return <Mailbox>self.boxes.setdefault(name, new_mailbox(name, 1))
+
+    cdef Mailbox keyed_mailbox(self, Plan plan, object event):
+        """Return the mailbox that a message's `__key__` chooses, or None if its field is None."""
+        try:
+            value = getattr(event, plan.key_field)
+        except AttributeError as error:
+            owner = plan.key_owner
+            raise AttributeError(
+                f"{owner.__module__}.{owner.__qualname__}.__key__ is {plan.key_field!r}, but "
+                f"{type(event).__name__} has no such field"
+            ) from error
+        return None if value is None else self.mailbox((plan.key_owner, value))
+
+    def mailbox_names(self):
+        """Return the names of the mailboxes that exist."""
+        return tuple(self.boxes)
+
+    def anonymous_mailbox(self):
+        """Return a new mailbox that no key reaches."""
+        return new_mailbox(None, 1)
+
+    # Messages in
+
+    cdef int accept(self, Mailbox box, Delivery message) except -1:
+        """Accept a message: queue it, or end it as the rules say. Raises `MailboxFull`."""
+        cdef Delivery dropped = None
+        if message.hops > self.max_hops:
+            self.emitted += 1
+            self.abandon(message, FAILED, "hops", self.host.too_many_hops(message.event))
+            return 0
+        if self.is_full(box, message):
+            dropped = self.crowd_out(box, message)
+        if dropped is not message:
+            self.enqueue(box, message)
+            self.queued += 1
+        self.emitted += 1
+        if self.observer is not None:
+            self.observer.emitted(message.event)
+        if dropped is not None:
+            self.drop(box, dropped, message.plan.capacity)
+        return 0
+
+    cdef Delivery crowd_out(self, Mailbox box, Delivery message):
+        """Return what a full mailbox drops for a message: the oldest, or the message itself."""
+        cdef Delivery oldest = None
+        if message.plan.overflow == REJECT:
+            raise MailboxFull.of(message.event, message.plan.capacity, box.name)
+        if message.plan.overflow == DROP_OLDEST:
+            oldest = box.drop_oldest()
+        if oldest is None:
+            # The newest goes, also where every place is promised to somebody.
+            return message
+        self.queued -= 1
+        return oldest
+
+    cdef int drop(self, Mailbox box, Delivery message, int capacity) except -1:
+        return self.abandon(
+            message, DROPPED, "overflow", MailboxFull.of(message.event, capacity, box.name)
+        )
+
+    cdef int enqueue(self, Mailbox box, Delivery message) except -1:
+        """Queue a message that takes one of the mailbox's places."""
+        self.append(box, message)
+        box.count += 1
+        return 0
+
+    cdef int append(self, Mailbox box, Delivery message) except -1:
+        # A mailbox with room to start one is made ready first: waking a worker can fail, and
+        # then nothing has been accepted.
+        if not box.ready and box.active < box.limit:
+            self.push_ready(box)
+        if box.head is None:
+            box.head = message
+        else:
+            box.tail.next = message
+        box.tail = message
+        return 0
+
+    def post_control(
+        self, Mailbox box, Handler handler, object event, object context, int hops
+    ):
+        """Queue work that bypasses capacity and the ledger; its error is for its caller."""
+        cdef Delivery message
+        if self.phase >= CLOSED:
+            raise TerminalClosed.of(self.host.name, event)
+        message = new_delivery(
+            Plan((handler,), guards=self.table.find(event).guards),
+            event,
+            context,
+            PyContext_CopyCurrent(),
+        )
+        message.kind = CONTROL
+        message.hops = hops
+        self.append(box, message)
+        self.control += 1
+        return message
+
+    def post_notice(self, object letter, object context):
+        """Queue a dead letter for whoever is registered for it, outside capacity and ledger."""
+        cdef Plan plan
+        cdef Delivery message
+        if self.table is None or self.phase == ENDED:
+            return
+        plan = self.table.find(letter)
+        if plan.count == 0:
+            return
+        message = new_delivery(plan, letter, context, PyContext_CopyCurrent())
+        message.kind = NOTICE
+        self.append(self.notices, message)
+        self.control += 1
+
+    def withdraw(self, Delivery message not None):
+        """Keep a control message from starting, if it has not."""
+        if message.state == QUEUED:
+            message.state = WITHDRAWN
+
+    # Messages out
+
+    cdef Delivery take(self, Mailbox box):
+        """Start the first message of a mailbox."""
+        cdef Delivery message = box.head
+        box.head = message.next
+        message.next = None
+        if box.head is None:
+            box.tail = None
+        box.active += 1
+        if message.kind == PLAIN:
+            box.count -= 1
+            self.queued -= 1
+            self.running += 1
+            if box.blocked:
+                self.grant(box)
+        return message
+
+    cdef int end(self, Delivery message, State state) except -1:
+        """End a message: once, whatever has become of it."""
+        if self.observer is not None and state == HANDLED and message.kind == PLAIN:
+            self.observer.handled(message.event)
+        message.settle(self.loop, state)
+        if self.quiet is not None:
+            self.check_quiet()
+        return 0
+
+    cdef int abandon(self, Delivery message, State state, object reason, object error) except -1:
+        """End a message whose handlers will not run, and that is counted nowhere any more."""
+        if state == DROPPED:
+            self.dropped += 1
+        elif state == EXPIRED:
+            self.expired += 1
+        elif state == FAILED:
+            self.failed += 1
+        else:
+            self.rejected += 1
+            self.undelivered.append(message.event)
+        self.bury(message, None, reason, error)
+        self.end(message, state)
+        return 0
+
+    cdef int bury(self, Delivery message, object handler, object reason, object error) except -1:
+        """Record a failure to handle a message; those who hear of dead letters will."""
+        if message.failures is None:
+            message.failures = []
+        # Under the emitter's context variables, so that a trace follows the message.
+        message.failures.append(
+            message.variables.run(
+                self.host.bury, message.event, message.context, handler, reason, error
+            )
+        )
+        return 0
+
+    # Time
+
+    def schedule(self, Mailbox box not None, Delivery message not None, double delay):
+        """Accept a message that is queued after a delay, in seconds, and has room then."""
+        self.host.delays.add(self.loop, delay, box, message)
+        if message.expires != 0:
+            # Time to live counts from when a message is queued.
+            message.expires += delay
+        message.state = DELAYED
+        message.hops = 0
+        self.delayed += 1
+        self.emitted += 1
+        if self.observer is not None:
+            self.observer.emitted(message.event)
+
+    def post_due(self, Mailbox box not None, Delivery message not None):
+        """Queue a message whose delay is over; where it would be rejected, it waits in line."""
+        cdef Delivery dropped = None
+        self.delayed -= 1
+        self.queued += 1
+        message.state = QUEUED
+        if box.forgotten:
+            box = self.mailbox(box.name)
+        if message.plan.overflow == REJECT and (box.blocked or self.is_full(box, message)):
+            self.stand_in_line(box, message, message, True)
+            return
+        if self.is_full(box, message):
+            dropped = self.crowd_out(box, message)
+        if dropped is not message:
+            self.enqueue(box, message)
+        else:
+            self.queued -= 1
+        if dropped is not None:
+            self.drop(box, dropped, message.plan.capacity)
+
+    def reject_delayed(self, object messages):
+        """End messages whose delay is not over, because the terminal closes."""
+        cdef Delivery message
+        for message in messages:
+            self.delayed -= 1
+            self.reject(message)
+
+    def reject(self, Delivery message not None):
+        """End an accepted message that nothing counts any more, because the terminal closes."""
+        self.abandon(
+            message, REJECTED, "closed", TerminalClosed.of(self.host.name, message.event)
+        )
+
+    # Room
+
+    def reserve(self, Mailbox box not None, Delivery message not None):
+        """Promise a place to a message unless the mailbox is full or somebody is before it."""
+        if box.blocked or box.granted > 0 or self.is_full(box, message):
+            return False
+        box.reserved += 1
+        box.granted += 1
+        return True
+
+    def await_room(self, Mailbox box not None, Delivery message not None, bint is_inside):
+        """Stand in line for room; the future returned means a reserved place.
+
+        `is_inside` says that a handler waits, who may go on while the terminal closes.
+        """
+        cdef object place
+        if self.phase >= CLOSED:
+            raise TerminalClosed.of(self.host.name)
+        place = self.loop.create_future()
+        self.stand_in_line(box, place, message, is_inside)
+        return place
+
+    def stand_in_line(
+        self, Mailbox box, object who, Delivery message not None, bint is_inside
+    ):
+        """Wait for room behind whoever waits already: a future, or a message that is due."""
+        if box not in self.lines:
+            self.lines[box] = OrderedDict()
+        self.lines[box][who] = (message.plan.capacity, is_inside)
+        box.blocked = True
+
+    def leave_line(self, Mailbox box not None, object place):
+        """Give up a place, reserved already or not; the next in line has it."""
+        if place.done() and not place.cancelled() and place.exception() is None:
+            box.reserved -= 1
+            box.granted -= 1
+        if box.blocked:
+            self.lines[box].pop(place, None)
+            self.grant(box)
+        self.release(box)
+
+    def post_reserved(self, Mailbox box not None, Delivery message not None):
+        """Accept a message into the place that the line has given it."""
+        box.granted -= 1
+        self.post_kept(box, message)
+
+    cdef int post_kept(self, Mailbox box, Delivery message) except -1:
+        """Accept a message into a reserved place."""
+        box.reserved -= 1
+        if self.phase >= CLOSED:
+            raise TerminalClosed.of(self.host.name, message.event)
+        self.accept(box, message)
+        if box.blocked:
+            self.grant(box)
+        return 0
+
+    def return_place(self, Mailbox box not None):
+        """Give up a reserved place."""
+        box.reserved -= 1
+        if box.blocked:
+            self.grant(box)
+        self.release(box)
+
+    cdef int grant(self, Mailbox box) except -1:
+        """Give what room there is to the first in line."""
+        cdef object line = self.lines[box]
+        while line:
+            who = next(iter(line))
+            if box.count + box.reserved >= line[who][0]:
+                break
+            del line[who]
+            if isinstance(who, Delivery):
+                self.enqueue(box, <Delivery>who)
+            elif not who.done():
+                box.reserved += 1
+                box.granted += 1
+                who.set_result(None)
+        if not line:
+            del self.lines[box]
+            box.blocked = False
+        return 0
+
+    def dismiss_lines(self, *, bint everybody):
+        """Wake with `TerminalClosed` who waits from outside, or `everybody`."""
+        cdef Mailbox box
+        for box, line in list(self.lines.items()):
+            for who, (_, is_inside) in list(line.items()):
+                if is_inside and not everybody:
+                    continue
+                line.pop(who, None)
+                if isinstance(who, Delivery):
+                    self.queued -= 1
+                    self.reject(who)
+                elif not who.done():
+                    who.set_exception(TerminalClosed.of(self.host.name))
+            self.grant(box)
+
+    # The run queue
+
+    cdef int push_ready(self, Mailbox box) except -1:
+        if self.searching == 0:
+            self.wake()
+        if self.ready_head is None:
+            self.ready_head = box
+        else:
+            self.ready_tail.next = box
+        self.ready_tail = box
+        box.ready = True
+        return 0
+
+    cdef Mailbox pop_ready(self):
+        cdef Mailbox box = self.ready_head
+        if box is not None:
+            self.ready_head = box.next
+            box.next = None
+            if self.ready_head is None:
+                self.ready_tail = None
+            box.ready = False
+        return box
+
+    cdef int release(self, Mailbox box) except -1:
+        """Put a mailbox that a worker has left where it belongs."""
+        if box.head is not None:
+            if not box.ready and box.active < box.limit:
+                self.push_ready(box)
+        elif (
+            box.active == 0
+            and box.reserved == 0
+            and box.name is not None
+            and not box.forgotten
+            and (box.actors is None or box.actors.is_empty())
+        ):
+            self.forget(box)
+        return 0
+
+    cdef int forget(self, Mailbox box) except -1:
+        """Drop a mailbox; whoever still holds it finds the name's mailbox again."""
+        box.forgotten = True
+        try:
+            found = self.boxes.pop(box.name, None)
+            if found is box:
+                return 0
+            if found is not None:
+                self.boxes[box.name] = found
+        except Exception:
+            # A key that cannot be looked up any more, because it has changed or will not compare.
+            logger.exception("the key %r has changed while it named a mailbox", type(box.name))
+        self.boxes = {name: other for name, other in self.boxes.items() if other is not box}
+        return 0
+
+    cdef int wake(self) except -1:
+        """Make one worker look at the run queue: the parked one, else a new one."""
+        cdef object wakeup = self.parked
+        cdef object running = _get_running_loop()
+        if PyThread_get_thread_ident() != self.thread:
+            raise WrongLoop.of_thread(self.host.name)
+        if running is not None and running is not self.loop:
+            raise WrongLoop.of_loop(self.host.name)
+        self.parked = None
+        # One that was cancelled while parked will not come back.
+        if wakeup is not None and not wakeup.done():
+            wakeup.set_result(None)
+        else:
+            self.host.start_worker(self.loop)
+        self.searching += 1
+        return 0
+
+    # Other threads
+
+    def post_from_thread(self, Mailbox box not None, Delivery message not None):
+        """Accept a message in another thread, into the inbox; say whether to wake the loop.
+
+        Returns None if the mailbox is forgotten: then nothing has happened. Between the first
+        question and the last line no other thread runs: no Python code is called.
+        """
+        cdef tuple entry = (box, message)
+        if self.phase >= CLOSED:
+            raise TerminalClosed.of(self.host.name, message.event)
+        if box.forgotten:
+            return None
+        if self.is_full(box, message):
+            raise MailboxFull.of(message.event, message.plan.capacity, box.name)
+        box.reserved += 1
+        self.queued += 1
+        self.emitted += 1
+        self.inbox.append(entry)
+        return self.fill_inbox()
+
+    def call_from_thread(self, object call):
+        """Call something on the loop, after what the same thread has sent before."""
+        self.inbox.append(call)
+        return self.fill_inbox()
+
+    cdef bint fill_inbox(self) noexcept:
+        """Say whether the loop has to be woken: once for whatever gathers until it is."""
+        cdef bint asleep = not self.inbox_awake
+        self.inbox_awake = True
+        return asleep
+
+    def empty_inbox(self):
+        """Queue what other threads have sent."""
+        cdef Mailbox box
+        cdef Delivery message
+        cdef list batch
+        self.inbox_awake = False
+        batch, self.inbox = self.inbox, []
+        for entry in batch:
+            if isinstance(entry, tuple):
+                box, message = entry
+                box.reserved -= 1
+                self.enqueue(box, message)
+            else:
+                entry()
+
+    # Life
+
+    def freeze(self, Table table not None):
+        """Set the dispatch table."""
+        self.table = table
+
+    def open(self, object loop):
+        """Bind to a loop and take messages."""
+        self.loop = loop
+        self.thread = PyThread_get_thread_ident()
+        self.phase = OPEN
+
+    def begin_closing(self):
+        """Take messages only from handlers that are running."""
+        self.phase = CLOSING
+
+    def begin_rejecting(self):
+        """Take no message; those that are queued will be rejected, not started."""
+        self.phase = CLOSED
+
+    def finish(self):
+        """Be closed: not even dead letters are heard any more."""
+        self.phase = ENDED
+
+    @property
+    def is_rejecting(self):
+        """Whether queued messages are rejected, not started."""
+        return self.phase >= CLOSED
+
+    @property
+    def has_ended(self):
+        """Whether the terminal is closed and everything has been left."""
+        return self.phase == ENDED
+
+    @property
+    def is_own_thread(self):
+        """Whether the current thread is that of the terminal's loop."""
+        return PyThread_get_thread_ident() == self.thread
+
+    @property
+    def is_quiet(self):
+        """Whether nothing is queued or running; handlers that wait for the close do not count."""
+        return self.busy() == 0
+
+    @property
+    def pending(self):
+        """How many messages are delayed, queued or running."""
+        return self.delayed + self.queued + self.running
+
+    def excuse(self):
+        """Do not wait for a handler that itself waits for the close."""
+        self.excused += 1
+        if self.quiet is not None:
+            self.check_quiet()
+
+    def ledger(self):
+        """Return the counters by name."""
+        return {
+            "emitted": self.emitted,
+            "handled": self.handled,
+            "failed": self.failed,
+            "dropped": self.dropped,
+            "expired": self.expired,
+            "rejected_at_close": self.rejected,
+            "pending": self.delayed + self.queued + self.running,
+            "published": self.published,
+            "sent": self.sent,
+            "scopes": self.scopes,
+        }
+
+    def take_undelivered(self):
+        """Return the messages rejected so far, once."""
+        undelivered, self.undelivered = self.undelivered, []
+        return undelivered
+
+    def await_quiet(self):
+        """Return a future that is done when nothing is queued or running."""
+        cdef object future = self.loop.create_future()
+        if self.busy() == 0:
+            future.set_result(None)
+        else:
+            if self.quiet is None:
+                self.quiet = []
+            self.quiet.append(future)
+        return future
+
+    cdef int check_quiet(self) except -1:
+        if self.busy() == 0:
+            futures, self.quiet = self.quiet, None
+            for future in futures:
+                if not future.done():
+                    future.set_result(None)
+        return 0
+
+    # Actors
+
+    def publish_to_actor(self, Handler handler, object event, object context, Storage storage):
+        """Return the coroutine that lets an actor handle a published event."""
+        cdef Mailbox box = self.actor_mailbox(handler, event, storage)
+        cdef Storage link = storage
+        if storage.owner is None or storage.closed or storage.box is not box:
+            return self.host.wait_for_actor(box, handler, event, context, storage.hops)
+        while link is not None:
+            if (<Handler>link.owner).actor is handler.actor:
+                raise DeadlockError.itself(handler.spec, box.name)
+            link = link.parent
+        plan = Plan((handler,), guards=self.table.find(event).guards)
+        return self.host.run_on_turn(box, plan, handler, event, context, storage.branch(handler))
+
+    def enter_turn(self, Mailbox box not None):
+        """Keep a mailbox from starting its next message, besides the one that is running."""
+        box.active += 1
+
+    def leave_turn(self, Mailbox box not None):
+        """Let a mailbox go on."""
+        box.active -= 1
+        self.release(box)
+
+    def actor_mailbox(self, Handler handler, object event, Storage storage):
+        """Return the mailbox whose actor hears an event published in a scope."""
+        cdef Plan plan = self.table.find(event)
+        cdef Mailbox box
+        if plan.key_field is not None:
+            box = self.keyed_mailbox(plan, event)
+            if box is not None:
+                return box
+        box = storage.box
+        if box is None or box.name is None:
+            raise self.host.no_actor_key(handler.spec, event)
+        return self.mailbox(box.name) if box.forgotten else box
+
+    def actor_exits(self, object kept):
+        """Take what the actors' mailboxes have entered, the last made first; not the `kept` ones.
+
+        Returns a list of context managers, to be left from its end, for each mailbox.
+        """
+        cdef Mailbox box
+        cdef list taken = []
+        for box in (*self.boxes.values(), self.pool, self.notices):
+            if box.actors is not None and box.actors.exits and box not in kept:
+                taken.append(box.actors.exits)
+                box.actors = None
+        taken.reverse()
+        return taken

@@ -1,0 +1,9 @@
+from typing import final
+
+from runtime._wiring import Factory, Storage
+
+@final
+class ActorProvider(Factory):
+    def home(self, storage: Storage) -> Storage: ...
+    def is_built(self, storage: Storage) -> bool: ...
+    def keep(self, storage: Storage, value: object) -> None: ...
