@@ -29,9 +29,10 @@ cdef class EventBus:
     cdef MessageContext cause
     cdef int hops
 
-    cdef object run(self, object event, MessageContext context)
-    cdef object carry_out(self, object command, MessageContext context)
+    cdef object run(self, object event, MessageContext context, bint is_watched)
+    cdef object carry_out(self, object command, MessageContext context, bint is_watched)
     cdef Delivery message_of(self, Plan plan, object event, MessageContext context, callback, ttl)
+    cdef int furnish(self, Delivery message, object callback, object ttl) except -1
     cdef int put_off(self, Mailbox box, Delivery message, object delay) except -1
     cdef MessageContext context_for(self, MessageContext given)
     cdef Mailbox route(self, Plan plan, object event, object key)

@@ -7,8 +7,8 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.math cimport INFINITY
 from libc.stdint cimport uint64_t
 
-from runtime._capi cimport PyContext_CopyCurrent, PyThread_get_thread_ident, wall_clock
-from runtime._core cimport CLOSED, CLOSING, FRESH, OPEN, Core
+from runtime._capi cimport PyContext_CopyCurrent, thread_mark, wall_clock
+from runtime._core cimport CLOSED, CLOSING, FRESH, Core
 from runtime._dispatch cimport REJECT, Plan, Publication
 from runtime._mailbox cimport (
     FORGOTTEN,
@@ -169,26 +169,26 @@ cdef class EventBus:
 
         Raises, when awaited, `TerminalClosed`, `ScopeClosed` and `WrongLoop`.
         """
-        if self.core is None:
-            raise TypeError("this EventBus has no terminal")
-        if self.core.observer is not None:
-            return self.core.observer.watch_publish(self, event, context)
-        return self.run(event, context)
+        return self.run(event, context, False)
 
-    cdef object run(self, object event, MessageContext context):
-        """Return the run of an event, to be awaited."""
+    cdef object run(self, object event, MessageContext context, bint is_watched):
+        """Return the run of an event, to be awaited; once it is watched, if it has to be."""
         cdef Core core = self.core
         cdef Plan plan
         cdef Publication run
         cdef PyObject* result
         cdef object pending
         cdef object refusal = None
+        if core is None:
+            raise TypeError("this EventBus has no terminal")
         if (
-            core.phase != OPEN
-            or PyThread_get_thread_ident() != core.thread
+            core.is_alert
+            or thread_mark() != core.thread
             or (self.storage is not None and self.storage.closed)
         ):
             refusal = self.refusal(event)
+            if refusal is None and core.observer is not None and not is_watched:
+                return core.observer.watch_publish(self, event, context)
         if refusal is None:
             plan = core.table.plans.get(type(event))
             if plan is None:
@@ -237,23 +237,23 @@ cdef class EventBus:
 
         Raises, when awaited, `NoHandler`, `TerminalClosed`, `ScopeClosed` and `WrongLoop`.
         """
-        if self.core is None:
-            raise TypeError("this EventBus has no terminal")
-        if self.core.observer is not None:
-            return self.core.observer.watch_send(self, command, context)
-        return self.carry_out(command, context)
+        return self.carry_out(command, context, False)
 
-    cdef object carry_out(self, object command, MessageContext context):
-        """Return the run of a command, to be awaited."""
+    cdef object carry_out(self, object command, MessageContext context, bint is_watched):
+        """Return the run of a command, to be awaited; once it is watched, if it has to be."""
         cdef Core core = self.core
         cdef Plan plan
         cdef object refusal = None
+        if core is None:
+            raise TypeError("this EventBus has no terminal")
         if (
-            core.phase != OPEN
-            or PyThread_get_thread_ident() != core.thread
+            core.is_alert
+            or thread_mark() != core.thread
             or (self.storage is not None and self.storage.closed)
         ):
             refusal = self.refusal(command)
+            if refusal is None and core.observer is not None and not is_watched:
+                return core.observer.watch_send(self, command, context)
         if refusal is None:
             try:
                 plan = core.table.find(command)
@@ -306,14 +306,18 @@ cdef class EventBus:
         if core is None:
             raise TypeError("this EventBus has no terminal")
         if (
-            core.phase != OPEN
-            or PyThread_get_thread_ident() != core.thread
+            core.is_alert
+            or thread_mark() != core.thread
             or (self.storage is not None and self.storage.closed)
         ):
             self.admit(event)
         plan = core.table.find(event)
         box = self.route(plan, event, key)
-        message = self.message_of(plan, event, context, callback, ttl)
+        message = new_delivery(plan, event, self.context_for(context), PyContext_CopyCurrent())
+        if self.cause is not None:
+            message.hops = self.hops + 1
+        if callback is not None or ttl is not None:
+            self.furnish(message, callback, ttl)
         if delay is not None or (self.storage is not None and self.storage.holding):
             self.put_off(box, message, delay)
         else:
@@ -381,7 +385,7 @@ cdef class EventBus:
         cdef Plan plan
         cdef Mailbox box
         cdef Delivery message
-        if core.phase != OPEN or core.observer is not None:
+        if core.is_alert:
             return None
         if self.storage is not None and (self.storage.closed or self.storage.holding):
             return None
@@ -399,11 +403,11 @@ cdef class EventBus:
 
     def _publish(self, object event, MessageContext context=None):
         """Publish without being observed."""
-        return self.run(event, context)
+        return self.run(event, context, True)
 
     def _send(self, object command, MessageContext context=None):
         """Send without being observed."""
-        return self.carry_out(command, context)
+        return self.carry_out(command, context, True)
 
     @property
     def _is_caused(self):
@@ -421,16 +425,19 @@ cdef class EventBus:
     cdef Delivery message_of(self, Plan plan, object event, MessageContext context, callback, ttl):
         """Return an event as a message."""
         cdef Delivery message
-        cdef list callbacks = None
-        if callback is not None:
-            callbacks = [as_callback(callback)]
         message = new_delivery(plan, event, self.context_for(context), PyContext_CopyCurrent())
-        message.callbacks = callbacks
         if self.cause is not None:
             message.hops = self.hops + 1
+        self.furnish(message, callback, ttl)
+        return message
+
+    cdef int furnish(self, Delivery message, object callback, object ttl) except -1:
+        """Give a message what few have."""
+        if callback is not None:
+            message.callbacks = [as_callback(callback)]
         if ttl is not None:
             message.expires = self.core.loop.time() + seconds("ttl", ttl)
-        return message
+        return 0
 
     cdef int put_off(self, Mailbox box, Delivery message, object delay) except -1:
         """Accept a message for later, after a delay or when the scope's block ends well."""
@@ -483,7 +490,7 @@ cdef class EventBus:
                 core.host.begin()
             except Exception as error:
                 return error
-        if PyThread_get_thread_ident() != core.thread:
+        if thread_mark() != core.thread:
             return WrongLoop.of_thread(core.host.name)
         if core.phase >= CLOSED or (
             core.phase == CLOSING and self.cause is None and not core.host.is_inside()
@@ -640,7 +647,7 @@ cdef class Scope(Storage):
         cdef Delivery message
         held, self.held = self.held, None
         for box, message, _, reserved, _ in held or ():
-            message.settle(core.loop, FORGOTTEN)
+            core.end(message, FORGOTTEN)
             if reserved:
                 core.return_place(box)
 

@@ -14,10 +14,27 @@ cdef extern from *:
         return (long long)now.tv_sec * 1000000000LL + now.tv_nsec;
     }
 
+    /* A number that tells the current thread from others: one instruction where the thread pointer
+       is a register that a program may read. */
+    static CYTHON_INLINE unsigned long runtime_thread_mark(void) {
+    #if defined(__GNUC__) && defined(__x86_64__) && defined(__linux__)
+        unsigned long mark;
+        __asm__("movq %%fs:0, %0" : "=r"(mark));
+        return mark;
+    #elif defined(__GNUC__) && defined(__aarch64__) && defined(__linux__)
+        unsigned long mark;
+        __asm__("mrs %0, tpidr_el0" : "=r"(mark));
+        return mark;
+    #else
+        return PyThread_get_thread_ident();
+    #endif
+    }
+
     /* Lets a function whose callee has set an exception return by the exception path. */
     static CYTHON_INLINE int runtime_reraise(void) { return -1; }
     """
     long long wall_clock "runtime_wall_clock"() noexcept
+    unsigned long thread_mark "runtime_thread_mark"() noexcept
     int reraise "runtime_reraise"() except -1
 
 
@@ -36,7 +53,6 @@ cdef extern from "Python.h":
 
     # Borrowed; NULL if there is nothing, with an exception set if the look-up failed.
     PyObject* dict_get "PyDict_GetItemWithError"(object mapping, object key) noexcept
-    unsigned long PyThread_get_thread_ident() noexcept
 
     const size_t PY_VECTORCALL_ARGUMENTS_OFFSET
     # `arguments` are borrowed by the call; `names` may be NULL.

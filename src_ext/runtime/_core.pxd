@@ -1,7 +1,7 @@
 """Fields of a terminal's core; see the .pyx for what they mean."""
 
 from runtime._dispatch cimport Handler, Plan, Table
-from runtime._mailbox cimport Delivery, Mailbox, State
+from runtime._mailbox cimport HANDLED, PLAIN, Delivery, Mailbox, State
 from runtime._wiring cimport Storage
 
 cdef enum Phase:
@@ -19,7 +19,7 @@ cdef class Core:
     cdef readonly Mailbox pool
     cdef readonly Mailbox notices
     cdef readonly Storage root
-    cdef public object observer
+    cdef readonly object observer
     cdef dict boxes
     cdef dict lines
     cdef list inbox
@@ -32,6 +32,7 @@ cdef class Core:
     cdef int searching
     cdef int max_hops
     cdef bint inbox_awake
+    cdef bint is_alert
     cdef Phase phase
     cdef Py_ssize_t queued
     cdef Py_ssize_t running
@@ -59,9 +60,10 @@ cdef class Core:
     cdef int enqueue(self, Mailbox box, Delivery message) except -1
     cdef int append(self, Mailbox box, Delivery message) except -1
     cdef Delivery take(self, Mailbox box)
-    cdef int end(self, Delivery message, State state) except -1
+    cdef int accept_rare(self, Mailbox box, Delivery message) except -1
     cdef int abandon(self, Delivery message, State state, object reason, object error) except -1
     cdef int bury(self, Delivery message, object handler, object reason, object error) except -1
+    cdef int set_phase(self, Phase phase) except -1
     cdef int push_ready(self, Mailbox box) except -1
     cdef Mailbox pop_ready(self)
     cdef int wake(self) except -1
@@ -75,3 +77,14 @@ cdef class Core:
 
     cdef inline Py_ssize_t busy(self):
         return self.queued + self.running + self.control - self.excused
+
+    cdef inline int end(self, Delivery message, State state) except -1:
+        # End a message: once, whatever has become of it.
+        if self.observer is not None and state == HANDLED and message.kind == PLAIN:
+            self.observer.handled(message.event)
+        if message.callbacks is not None:
+            message.notify(self.loop)
+        message.settle(state)
+        if self.quiet is not None:
+            self.check_quiet()
+        return 0

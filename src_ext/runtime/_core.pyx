@@ -12,7 +12,7 @@ cimport cython
 from cpython.exc cimport PyErr_Occurred
 from cpython.object cimport PyObject
 
-from runtime._capi cimport PyContext_CopyCurrent, PyThread_get_thread_ident, dict_get
+from runtime._capi cimport PyContext_CopyCurrent, dict_get, thread_mark
 from runtime._dispatch cimport DROP_OLDEST, REJECT, Handler, Plan, Table
 from runtime._mailbox cimport (
     CONTROL,
@@ -20,7 +20,6 @@ from runtime._mailbox cimport (
     DROPPED,
     EXPIRED,
     FAILED,
-    HANDLED,
     NOTICE,
     PLAIN,
     QUEUED,
@@ -52,7 +51,8 @@ cdef class Core:
     """The compiled half of a terminal.
 
     `host` is the other half, asked for what is rare: to begin, to start a worker's task, to record
-    a failure. `observer` is told of every message while somebody tracks the terminal.
+    a failure. `observer` is told of every message while somebody tracks the terminal; `is_alert`
+    says that a verb has more to ask than whose thread it is on.
     """
 
     def __cinit__(self, object host, *, int concurrency, max_hops=None):
@@ -67,6 +67,7 @@ cdef class Core:
         self.lines = {}
         self.inbox = []
         self.undelivered = []
+        self.is_alert = True
 
     # Where messages go
 
@@ -111,6 +112,19 @@ cdef class Core:
 
     cdef int accept(self, Mailbox box, Delivery message) except -1:
         """Accept a message: queue it, or end it as the rules say. Raises `MailboxFull`."""
+        if (
+            message.hops > self.max_hops
+            or self.observer is not None
+            or self.is_full(box, message)
+        ):
+            return self.accept_rare(box, message)
+        self.enqueue(box, message)
+        self.queued += 1
+        self.emitted += 1
+        return 0
+
+    cdef int accept_rare(self, Mailbox box, Delivery message) except -1:
+        """Accept a message that somebody observes, or that some rule speaks against."""
         cdef Delivery dropped = None
         if message.hops > self.max_hops:
             self.emitted += 1
@@ -219,15 +233,6 @@ cdef class Core:
             if box.blocked:
                 self.grant(box)
         return message
-
-    cdef int end(self, Delivery message, State state) except -1:
-        """End a message: once, whatever has become of it."""
-        if self.observer is not None and state == HANDLED and message.kind == PLAIN:
-            self.observer.handled(message.event)
-        message.settle(self.loop, state)
-        if self.quiet is not None:
-            self.check_quiet()
-        return 0
 
     cdef int abandon(self, Delivery message, State state, object reason, object error) except -1:
         """End a message whose handlers will not run, and that is counted nowhere any more."""
@@ -458,7 +463,7 @@ cdef class Core:
         """Make one worker look at the run queue: the parked one, else a new one."""
         cdef object wakeup = self.parked
         cdef object running = _get_running_loop()
-        if PyThread_get_thread_ident() != self.thread:
+        if thread_mark() != self.thread:
             raise WrongLoop.of_thread(self.host.name)
         if running is not None and running is not self.loop:
             raise WrongLoop.of_loop(self.host.name)
@@ -527,20 +532,30 @@ cdef class Core:
     def open(self, object loop):
         """Bind to a loop and take messages."""
         self.loop = loop
-        self.thread = PyThread_get_thread_ident()
-        self.phase = OPEN
+        self.thread = thread_mark()
+        self.set_phase(OPEN)
 
     def begin_closing(self):
         """Take messages only from handlers that are running."""
-        self.phase = CLOSING
+        self.set_phase(CLOSING)
 
     def begin_rejecting(self):
         """Take no message; those that are queued will be rejected, not started."""
-        self.phase = CLOSED
+        self.set_phase(CLOSED)
 
     def finish(self):
         """Be closed: not even dead letters are heard any more."""
-        self.phase = ENDED
+        self.set_phase(ENDED)
+
+    def observe(self, object observer):
+        """Tell somebody, or with None nobody, of every message."""
+        self.observer = observer
+        self.set_phase(self.phase)
+
+    cdef int set_phase(self, Phase phase) except -1:
+        self.phase = phase
+        self.is_alert = phase != OPEN or self.observer is not None
+        return 0
 
     @property
     def is_rejecting(self):
@@ -555,7 +570,7 @@ cdef class Core:
     @property
     def is_own_thread(self):
         """Whether the current thread is that of the terminal's loop."""
-        return PyThread_get_thread_ident() == self.thread
+        return thread_mark() == self.thread
 
     @property
     def is_quiet(self):

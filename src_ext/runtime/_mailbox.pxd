@@ -3,9 +3,9 @@
 from runtime._dispatch cimport Plan
 
 cdef enum State:
+    QUEUED
     HELD
     DELAYED
-    QUEUED
     RUNNING
     HANDLED
     FAILED
@@ -36,7 +36,8 @@ cdef class Delivery:
     cdef State state
     cdef Kind kind
 
-    cdef int settle(self, object loop, State state) except -1
+    cdef int settle(self, State state) except -1
+    cdef int notify(self, object loop) except -1
 
 
 cdef class DeliveryWait:
@@ -81,7 +82,6 @@ cdef inline Delivery new_delivery(Plan plan, object event, object context, objec
     message.event = event
     message.context = context
     message.variables = variables
-    message.state = QUEUED
     return message
 
 cdef inline Mailbox new_mailbox(object name, int limit):

@@ -17,9 +17,9 @@ cdef object logger = logging.getLogger("runtime")
 
 # What `State` is called, in its order.
 cdef tuple STATES = (
+    "queued",
     "held",
     "delayed",
-    "queued",
     "running",
     "handled",
     "failed",
@@ -94,24 +94,25 @@ cdef class Delivery:
     def __repr__(self):
         return f"<Delivery {STATES[<int>self.state]} at {id(self):#x}>"
 
-    cdef int settle(self, object loop, State state) except -1:
-        """End the message, and tell those who wait for it."""
-        cdef object callbacks = self.callbacks
-        cdef object variables = self.variables
+    cdef int settle(self, State state) except -1:
+        """End the message; whoever keeps the delivery does not keep the message."""
         self.state = state
-        # Whoever keeps the delivery does not keep the message.
-        self.event = self.context = self.variables = self.callbacks = None
+        self.event = self.context = self.variables = None
         self.plan = None
-        if callbacks is not None:
-            for callback in callbacks:
-                try:
-                    if isinstance(callback, DeliveryWait):
-                        (<DeliveryWait>callback).wake()
-                    else:
-                        loop.call_soon(callback, self, context=variables)
-                except Exception:
-                    # One that cannot be called takes nothing down with it.
-                    logger.exception("a callback of %r could not be called", self)
+        return 0
+
+    cdef int notify(self, object loop) except -1:
+        """Tell those who wait for the message's end that it has come."""
+        callbacks, self.callbacks = self.callbacks, None
+        for callback in callbacks:
+            try:
+                if isinstance(callback, DeliveryWait):
+                    (<DeliveryWait>callback).wake()
+                else:
+                    loop.call_soon(callback, self, context=self.variables)
+            except Exception:
+                # One that cannot be called takes nothing down with it.
+                logger.exception("a callback of %r could not be called", self)
         return 0
 
 
