@@ -38,6 +38,10 @@ ORDER = [
     "bus",
     "terminal",
     "",
+    "testing.relays",
+    "testing.tasks",
+    "testing.loops",
+    "testing",
 ]
 
 FROM_CYTHON = re.compile(r"^\s*from (runtime[.\w]*) c?import", re.MULTILINE)
