@@ -41,6 +41,7 @@ ORDER = [
     "testing.relays",
     "testing.tasks",
     "testing.loops",
+    "testing.running",
     "testing",
 ]
 
