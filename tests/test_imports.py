@@ -43,6 +43,7 @@ ORDER = [
     "testing.loops",
     "testing.running",
     "testing",
+    "testing.pytest_plugin",
 ]
 
 FROM_CYTHON = re.compile(r"^\s*from (runtime[.\w]*) c?import", re.MULTILINE)
