@@ -12,6 +12,8 @@ from reference import ReferenceTerminal
 from runtime import BusTerminal, MailboxPolicy, MessageRegistry, sequential
 from runtime.publishers import Publisher
 
+pytest_plugins = ["pytester"]
+
 HANG_SECONDS = 10
 """A test that takes this long waits for something that will never come."""
 

@@ -46,6 +46,12 @@ ORDER = [
     "closing",
     "terminal",
     "",
+    "testing.relays",
+    "testing.tasks",
+    "testing.loops",
+    "testing.running",
+    "testing",
+    "testing.pytest_plugin",
 ]
 
 FROM_CYTHON = re.compile(r"^\s*from (runtime[.\w]*) c?import", re.MULTILINE)
