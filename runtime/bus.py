@@ -18,7 +18,7 @@ from runtime._dispatch import Handler, Plan
 from runtime._mailbox import Core, Delivery, Mailbox
 from runtime._wiring import Call, Storage, make_storage
 from runtime._worker import Worker
-from runtime.building import abandon, leave, prepare
+from runtime.building import abandon, leave, leave_at_once, prepare
 from runtime.errors import DeadlockError, NoActorKey, ScopeClosed, SinkUnset, TerminalClosed
 from runtime.lifetimes import Wired
 from runtime.messages import DeadLetter
@@ -26,7 +26,7 @@ from runtime.publishers import Listener, sequential
 from runtime.running import attempt, handle, publish, send
 from runtime.signature import HandlerSpec
 from runtime.sinks.base import Record, Sink
-from runtime.workers import Workers, worker_of
+from runtime.workers import Workers, is_cut_off, worker_of
 
 __all__ = ("EventBus", "Host")
 
@@ -62,6 +62,7 @@ class Host:
         self.workers = Workers()
         self.sunk = 0
         self.dead_letters = 0
+        self.cut_off = 0
         self._executor: ThreadPoolExecutor | None = None
         self._turns: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
         self._sinking = 0
@@ -90,6 +91,10 @@ class Host:
         """Log that a handler, or the publisher (None), failed; return it as a dead letter."""
         self.dead_letters += 1
         name = "the publisher" if handler is None else handler.name
+        if isinstance(error, asyncio.CancelledError) and is_cut_off():
+            # Said once, with what else the terminal leaves behind.
+            self.cut_off += 1
+            return DeadLetter(message, name, "closed", error)
         cut_off = self.core.is_rejecting and isinstance(
             error, (asyncio.CancelledError, TerminalClosed)
         )
@@ -252,12 +257,7 @@ class Host:
 
     def leave_at_once(self, storage: Storage) -> None:
         """Leave what a scope has entered without awaiting, as a coroutine that is closed does."""
-        leaving = leave(storage, GeneratorExit())
-        try:
-            leaving.send(None)
-        except StopIteration:
-            return
-        leaving.close()
+        leave_at_once(storage)
 
     async def run_on_turn(
         self,

@@ -15,6 +15,7 @@ from runtime.building import Resolver
 from runtime.bus import Host
 from runtime.errors import DeadlockError, TerminalClosed
 from runtime.explain import Explanation, explain
+from runtime.leftovers import Watch
 from runtime.lifetimes import Surroundings, Wired, Wiring
 from runtime.plan import Plans
 from runtime.policies import MailboxPolicy
@@ -117,6 +118,7 @@ class BusTerminal(Generic[E]):
         self._core = self._host.core
         self._bus: EventBus[E] = root_bus(self._core)
         self._shutdown: asyncio.Task[ShutdownReport] | None = None
+        self._watch: Watch | None = None
 
     @property
     def bus(self) -> EventBus[E]:
@@ -138,9 +140,11 @@ class BusTerminal(Generic[E]):
         """
         if self._shutdown is not None:
             raise TerminalClosed.of(self.name)
+        # What is wrong with the wiring is said before the sink is touched.
+        self._current()
+        await self._host.open_sink()
         if self._core.loop is None:
             self._begin()
-        await self._host.open_sink()
 
     def _begin(self) -> None:
         try:
@@ -153,6 +157,7 @@ class BusTerminal(Generic[E]):
             raise RuntimeError(msg) from error
         self._use_current()
         self._core.open(loop)
+        self._watch = Watch(self, self._core)
 
     def _freeze(self) -> Plans:
         """Return the plans, made of the registries if they are not there yet."""
@@ -300,6 +305,8 @@ class BusTerminal(Generic[E]):
                 await step
             except BaseException as error:  # noqa: BLE001 -- raised below, after the other step
                 errors.append(error)
+        if self._watch is not None:
+            self._watch.end()
         stats = self.stats()
         report = ShutdownReport(
             handled=stats.handled,

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextvars import Context
-from typing import cast
+from typing import Final, cast
 
 from runtime._mailbox import Core
 from runtime._worker import Worker
+from runtime.loops import is_running
 
-__all__ = ("WorkerTask", "Workers", "worker_of")
+__all__ = ("WorkerTask", "Workers", "is_cut_off", "worker_of")
+
+logger = logging.getLogger("runtime")
+
+CLOSE_ATTEMPTS: Final = 100
+"""How many times a handler may await on its way out before it is left to the interpreter."""
 
 
 class WorkerTask(asyncio.Task[None]):
@@ -26,11 +33,15 @@ class WorkerTask(asyncio.Task[None]):
         # Workers wait for ever; that is no loss when a loop is dropped.
         self._log_destroy_pending = False
         self.worker = worker
+        self.cut_off = False
         worker.task = self
 
     def cancel(self, msg: object = None) -> bool:
         """Request cancellation, as `asyncio.Task.cancel` does."""
         self.worker.cancelled = True
+        if not is_running():
+            # Nobody who runs on the loop has done that: its end has come.
+            self.cut_off = True
         return super().cancel(msg)
 
 
@@ -57,6 +68,23 @@ class Workers:
         """Return the workers whose handler is suspended."""
         return [task for task in self.tasks if task.worker.handler_name is not None]
 
+    def drop(self) -> None:
+        """End the handlers that are suspended, when the loop that they wait on is no more.
+
+        The interpreter would do the same, and complain of those that try to await something on
+        their way out.
+        """
+        for task in self.running():
+            for _ in range(CLOSE_ATTEMPTS):
+                try:
+                    task.worker.close()
+                except RuntimeError:
+                    # It has awaited something, and can be ended there.
+                    continue
+                except Exception:
+                    logger.exception("a handler failed when its loop had gone")
+                break
+
 
 def worker_of(core: Core) -> Worker | None:
     """Return the worker of a terminal that runs the current task's handler, if one does."""
@@ -64,3 +92,9 @@ def worker_of(core: Core) -> Worker | None:
     if isinstance(task, WorkerTask) and task.worker.core is core:
         return task.worker
     return None
+
+
+def is_cut_off() -> bool:
+    """Say whether the current task is a worker's that the end of its loop has cancelled."""
+    task = asyncio.current_task()
+    return isinstance(task, WorkerTask) and task.cut_off

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "errors",
     "policies",
+    "signals",
     "loops",
     "_capi",
     "_wiring",
@@ -36,6 +37,7 @@ ORDER = [
     "sinks",
     "workers",
     "bus",
+    "leftovers",
     "terminal",
     "",
 ]
