@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import Context
 from typing import Any, Protocol
 
 from runtime._wiring import Factory, Scoped, Storage, Transient, make_storage
 from runtime.errors import ScopeClosed
 
-__all__ = ("Resolver", "ResolverScope", "abandon", "leave", "prepare")
+__all__ = ("Resolver", "ResolverScope", "abandon", "leave", "leave_at_once", "prepare")
 
 logger = logging.getLogger("runtime")
 
@@ -132,6 +132,15 @@ async def abandon(root: Storage) -> None:
         await asyncio.wait([owner.task for owner in owners])
 
 
+class OwnerTask(asyncio.Task[None]):
+    """A task in an empty context that may wait for as long as its terminal lives."""
+
+    def __init__(self, work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(work, loop=loop, name="runtime.owner", context=Context())
+        # That it waits is no loss when a loop is dropped.
+        self._log_destroy_pending = False
+
+
 class Owner(AbstractAsyncContextManager[None]):
     """The task that builds a shared object, enters it and leaves it again.
 
@@ -143,9 +152,7 @@ class Owner(AbstractAsyncContextManager[None]):
         loop = asyncio.get_running_loop()
         self.built: asyncio.Future[None] = loop.create_future()
         self._released = asyncio.Event()
-        self.task: asyncio.Task[None] = asyncio.Task(
-            self._own(factory, home), loop=loop, name="runtime.owner", context=Context()
-        )
+        self.task = OwnerTask(self._own(factory, home), loop)
 
     def cancel(self) -> None:
         """Give the build up."""
@@ -185,6 +192,9 @@ class Owner(AbstractAsyncContextManager[None]):
         self._finish(None)
         try:
             await self._released.wait()
+        except GeneratorExit:
+            exit_at_once(manager, is_async=factory.mode == "async_context")
+            raise
         except BaseException as error:
             await self._leave(manager, factory.mode, error)
             raise
@@ -257,3 +267,29 @@ async def leave(storage: Storage, error: BaseException | None) -> None:
             raise each
     msg = "a scope could not be left well"
     raise BaseExceptionGroup(msg, everything)
+
+
+def leave_at_once(storage: Storage) -> None:
+    """Leave what a scope has entered without awaiting, as a coroutine that is closed must."""
+    while storage.exits:
+        manager, is_async = storage.exits.pop()
+        exit_at_once(manager, is_async=is_async)
+
+
+def exit_at_once(manager: Any, *, is_async: bool) -> None:
+    """Leave a context manager; if it has to await something, only up to there."""
+    error = GeneratorExit()
+    try:
+        if is_async:
+            # The loop may have closed what it waited for already, which contextlib calls an error.
+            with suppress(RuntimeError, StopIteration):
+                leaving = manager.__aexit__(type(error), error, None).__await__()
+                next(leaving)
+                leaving.close()
+        else:
+            manager.__exit__(type(error), error, None)
+    except GeneratorExit:
+        return
+    except Exception:
+        # Whoever closes a coroutine hears nothing of it.
+        logger.exception("a resource could not be left well")

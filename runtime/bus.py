@@ -19,7 +19,7 @@ from runtime._mailbox import Delivery, Mailbox
 from runtime._wiring import Call, Storage, make_storage
 from runtime._worker import Worker
 from runtime.blocks import Blocks
-from runtime.building import abandon, leave, prepare
+from runtime.building import abandon, leave, leave_at_once, prepare
 from runtime.delays import Delays
 from runtime.errors import (
     DeadlockError,
@@ -287,12 +287,7 @@ class Host:
 
     def leave_at_once(self, storage: Storage) -> None:
         """Leave what a scope has entered without awaiting, as a coroutine that is closed does."""
-        leaving = leave(storage, GeneratorExit())
-        try:
-            leaving.send(None)
-        except StopIteration:
-            return
-        leaving.close()
+        leave_at_once(storage)
 
     async def run_on_turn(
         self,

@@ -9,6 +9,7 @@ from runtime._bus import MessageContext, caused_by
 from runtime._core import Core
 from runtime.messages import DeadLetter, DeadLetterReason
 from runtime.signature import HandlerSpec
+from runtime.workers import is_cut_off
 
 __all__ = ("Failures",)
 
@@ -16,11 +17,15 @@ logger = logging.getLogger("runtime")
 
 
 class Failures:
-    """The dead letters of one terminal."""
+    """The dead letters of one terminal.
+
+    `count` is how many there have been, `cut_off` how many handlers the end of their loop ended.
+    """
 
     def __init__(self, core: Core) -> None:
         self.core = core
         self.count = 0
+        self.cut_off = 0
 
     def bury(
         self,
@@ -34,6 +39,10 @@ class Failures:
         name = handler.name if handler is not None else None
         if name is None and reason == "failed":
             name = "the publisher"
+        if isinstance(error, asyncio.CancelledError) and is_cut_off():
+            # Said once, with what else the terminal leaves behind; there is no loop to tell it on.
+            self.cut_off += 1
+            return self.count_in(DeadLetter(message, name, "closed", error))
         letter = self.count_in(DeadLetter(message, name, reason, error))
         if reason == "failed" or handler is not None:
             self.log(message, context, handler, error)

@@ -15,7 +15,7 @@ from runtime._core import Core
 from runtime._dispatch import Handler, Plan
 from runtime._mailbox import Mailbox
 from runtime._wiring import Storage, make_storage
-from runtime.building import leave, prepare
+from runtime.building import leave, leave_at_once, prepare
 from runtime.errors import ContextMismatch, ScopeClosed
 from runtime.signature import GuardSpec
 
@@ -107,6 +107,9 @@ async def run_and_leave(storage: Storage, run: Callable[[Storage], Awaitable[Any
     """Run something in a scope, then leave what the scope has entered."""
     try:
         result = await run(storage)
+    except GeneratorExit:
+        leave_at_once(storage)
+        raise
     except BaseException as error:
         if storage.exits:
             await leave(storage, error)

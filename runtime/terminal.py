@@ -15,6 +15,7 @@ from runtime.bus import Host
 from runtime.closing import shut_down
 from runtime.errors import DeadlockError, TerminalClosed
 from runtime.explain import Explanation, explain
+from runtime.leftovers import Watch
 from runtime.lifetimes import Surroundings, Wired, Wiring
 from runtime.plan import Plans
 from runtime.policies import MailboxPolicies, MailboxPolicy
@@ -85,6 +86,7 @@ class BusTerminal(Generic[E]):
         self._core = self._host.core
         self._bus: EventBus[E] = root_bus(self._core)
         self._shutdown: asyncio.Task[ShutdownReport] | None = None
+        self._watch: Watch | None = None
 
     @property
     def bus(self) -> EventBus[E]:
@@ -108,12 +110,14 @@ class BusTerminal(Generic[E]):
         """
         if self._shutdown is not None:
             raise TerminalClosed.of(self.name)
-        if self._core.loop is None:
-            self._begin()
+        # What is wrong with the wiring is said before the sink is touched.
+        self._current()
         await self._host.open_sink()
-        if self._core.is_rejecting:
+        if self._shutdown is not None:
             # It has been closed meanwhile.
             raise TerminalClosed.of(self.name)
+        if self._core.loop is None:
+            self._begin()
 
     def _begin(self) -> None:
         try:
@@ -126,6 +130,7 @@ class BusTerminal(Generic[E]):
             raise RuntimeError(msg) from error
         self._use_current()
         self._core.open(loop)
+        self._watch = Watch(self, self._core)
 
     def _freeze(self) -> Plans:
         """Return the plans, made of the registries if they are not there yet."""
@@ -245,11 +250,17 @@ class BusTerminal(Generic[E]):
             if self._core.loop is None:
                 # Nothing was ever sent, so there is nothing to freeze.
                 self._core.open(asyncio.get_running_loop())
-            self._shutdown = asyncio.create_task(
-                shut_down(self._host, timeout), name=f"{self.name}.close"
-            )
+            self._shutdown = asyncio.create_task(self._close(timeout), name=f"{self.name}.close")
         self._host.excuse()
         return await asyncio.shield(self._shutdown)
+
+    async def _close(self, timeout: float) -> ShutdownReport:
+        try:
+            return await shut_down(self._host, timeout)
+        finally:
+            # An interrupt may have struck in the middle of it.
+            if self._watch is not None and self._core.has_ended:
+                self._watch.end()
 
     async def __aenter__(self) -> Self:
         await self.open()

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from runtime._core import Core
 from runtime._worker import Worker
+from runtime.loops import is_running
 
-__all__ = ("HandlerTask", "WorkerTask", "Workers", "in_own_task", "worker_of")
+__all__ = ("HandlerTask", "WorkerTask", "Workers", "in_own_task", "is_cut_off", "worker_of")
 
 T = TypeVar("T")
+
+logger = logging.getLogger("runtime")
+
+CLOSE_ATTEMPTS: Final = 100
+"""How many times a handler may await on its way out before it is left to the interpreter."""
 
 
 class WorkerTask(asyncio.Task[None]):
@@ -29,11 +36,15 @@ class WorkerTask(asyncio.Task[None]):
         # Workers wait for ever; that is no loss when a loop is dropped.
         self._log_destroy_pending = False
         self.worker = worker
+        self.cut_off = False
         worker.task = self
 
     def cancel(self, msg: object = None) -> bool:
         """Request cancellation, as `asyncio.Task.cancel` does."""
         self.worker.cancelled = True
+        if not is_running():
+            # Nobody who runs on the loop has done that: its end has come.
+            self.cut_off = True
         return super().cancel(msg)
 
 
@@ -60,6 +71,23 @@ class Workers:
         """Return the workers whose handler is suspended."""
         return [task for task in self.tasks if task.worker.suspended is not None]
 
+    def drop(self) -> None:
+        """End the handlers that are suspended, when the loop that they wait on is no more.
+
+        The interpreter would do the same, and complain of those that try to await something on
+        their way out.
+        """
+        for task in self.running():
+            for _ in range(CLOSE_ATTEMPTS):
+                try:
+                    task.worker.close()
+                except RuntimeError:
+                    # It has awaited something, and can be ended there.
+                    continue
+                except Exception:
+                    logger.exception("a handler failed when its loop had gone")
+                break
+
 
 class HandlerTask(asyncio.Task[Any]):
     """The task of a handler that does not run in its worker's."""
@@ -84,3 +112,9 @@ def worker_of(core: Core) -> Worker | None:
         if worker is not None and worker.core is core:
             return worker
     return None
+
+
+def is_cut_off() -> bool:
+    """Say whether the current task is a worker's that the end of its loop has cancelled."""
+    task = asyncio.current_task()
+    return isinstance(task, WorkerTask) and task.cut_off

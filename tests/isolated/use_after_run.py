@@ -1,6 +1,8 @@
-"""Leave a program without closing its terminal: no hang, no traceback."""
+"""Leave an `asyncio.run` without closing the terminal: one line, no hang, no traceback."""
 
-from runtime import BusTerminal, Event, MessageRegistry, run
+import asyncio
+
+from runtime import BusTerminal, Event, MessageRegistry
 
 
 class Ping(Event):
@@ -16,4 +18,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main())
+    asyncio.run(main())
