@@ -34,6 +34,11 @@ class Delays:
         if is_earliest:
             self._set_timer(loop)
 
+    @property
+    def next_due(self) -> float | None:
+        """When the earliest message is due, on the loop's clock; None if none waits."""
+        return self._waiting[0][0] if self._waiting else None
+
     def clear(self) -> list[Delivery]:
         """Forget all messages, and return them in the order in which they would have been due."""
         waiting, self._waiting = sorted(self._waiting, key=lambda each: each[:2]), []

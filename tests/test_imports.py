@@ -52,6 +52,7 @@ ORDER = [
     "testing.tasks",
     "testing.loops",
     "testing.running",
+    "testing.tracking",
     "testing",
     "testing.pytest_plugin",
 ]

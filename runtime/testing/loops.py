@@ -45,6 +45,9 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     thread and no socket woke it, if no timer is set and no job is under way.
     """
 
+    is_simulated = True
+    """Tells the runtime not to let go by the time of the day what should go by the seed."""
+
     # Private to asyncio, as is a handle's `_callback`: the handles that are ready, in order, and
     # how early a timer may fire.
     _ready: deque[asyncio.Handle]

@@ -33,6 +33,7 @@ cdef class Core:
     cdef int max_hops
     cdef bint inbox_awake
     cdef bint is_alert
+    cdef bint is_timed
     cdef Phase phase
     cdef Py_ssize_t queued
     cdef Py_ssize_t running

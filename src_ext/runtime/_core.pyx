@@ -52,7 +52,8 @@ cdef class Core:
 
     `host` is the other half, asked for what is rare: to begin, to start a worker's task, to record
     a failure. `observer` is told of every message while somebody tracks the terminal; `is_alert`
-    says that a verb has more to ask than whose thread it is on.
+    says that a verb has more to ask than whose thread it is on, `is_timed` that a worker's batch
+    may end by the clock.
     """
 
     def __cinit__(self, object host, *, int concurrency, max_hops=None):
@@ -533,6 +534,8 @@ cdef class Core:
         """Bind to a loop and take messages."""
         self.loop = loop
         self.thread = thread_mark()
+        # On a simulated loop the time of the day must not decide who is next.
+        self.is_timed = not getattr(loop, "is_simulated", False)
         self.set_phase(OPEN)
 
     def begin_closing(self):

@@ -188,7 +188,7 @@ cdef class Worker:
                     self.retire()
                     return ENDED
                 if budget & BATCH_CHECK == 0 and budget < BATCH:
-                    if budget == 0 or wall_clock() >= deadline:
+                    if budget == 0 or (core.is_timed and wall_clock() >= deadline):
                         self.leave_box()
                         return None
                 box = self.box

@@ -1,0 +1,68 @@
+"""What the scenarios say things with."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from runtime import BusTerminal, Event, MessageRegistry, Stats
+
+
+class Work(Event):
+    """A message that scenarios tell apart by its number, and by who sent it."""
+
+    number: int = 0
+    producer: int = 0
+
+
+class Other(Event):
+    """A message of another type."""
+
+    number: int = 0
+
+
+class Boom(Exception):
+    """What a handler raises on purpose."""
+
+
+FAILURES = r"failed to handle (Work|Other)"
+"""What is logged for a handler that fails."""
+
+
+def make_terminal(*handlers: Callable[..., Any], **options: Any) -> BusTerminal[Event]:
+    """Return a terminal with handlers."""
+    registry = MessageRegistry(event_base=Event)
+    for each in handlers:
+        registry.register(each)
+    return BusTerminal(registry, **options)
+
+
+def assert_ledger(stats: Stats, **counts: int) -> None:
+    """Assert that every accepted message is in exactly one class, and how many some have."""
+    ended = stats.handled + stats.failed + stats.dropped + stats.expired + stats.rejected_at_close
+    assert stats.emitted == ended + stats.pending, stats
+    assert {name: getattr(stats, name) for name in counts} == counts
+
+
+@asynccontextmanager
+async def proven(
+    *handlers: Callable[..., Any], **options: Any
+) -> AsyncIterator[BusTerminal[Event]]:
+    """Open a terminal with handlers; at the end everything has ended, and the ledger adds up."""
+    terminal = make_terminal(*handlers, **options)
+    await terminal.open()
+    try:
+        yield terminal
+        await terminal.drain()
+    finally:
+        report = await terminal.close()
+    stats = terminal.stats()
+    assert_ledger(stats, pending=0, scopes=0)
+    assert (report.handled, report.failed) == (stats.handled, stats.failed)
+    assert report.stuck == ()
+
+
+async def turns(count: int) -> None:
+    """Let the loop go round some times; no time passes."""
+    for _ in range(count):
+        await asyncio.sleep(0)
