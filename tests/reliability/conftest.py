@@ -16,7 +16,7 @@ from runtime.testing import Simulate
 
 @pytest.fixture
 def expected_logs() -> list[str]:
-    """What the scenario means to have logged, as regular expressions; empty means nothing."""
+    """Return what the scenario means to have logged, as regular expressions; empty is nothing."""
     return []
 
 
