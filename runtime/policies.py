@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal, cast, get_args
 
 __all__ = ("MailboxPolicies", "MailboxPolicy", "Overflow")
 
@@ -39,9 +39,13 @@ DEFAULT: Final = MailboxPolicy()
 
 
 class MailboxPolicies:
-    """The policy of every message type: one for all, or that of the nearest class in the MRO."""
+    """The policy of every message type: one for all, or that of the nearest class in the MRO.
+
+    Raises `TypeError` if it is given something else.
+    """
 
     def __init__(self, given: MailboxPolicy | Mapping[type, MailboxPolicy]) -> None:
+        check(given)
         self._by_type: dict[type, MailboxPolicy] = (
             {object: given} if isinstance(given, MailboxPolicy) else dict(given)
         )
@@ -52,3 +56,17 @@ class MailboxPolicies:
             if base in self._by_type:
                 return self._by_type[base]
         return DEFAULT
+
+
+def check(given: object) -> None:
+    """Raise `TypeError` unless something is a policy, or maps message types to policies."""
+    wanted = "mailbox= is a MailboxPolicy, or maps message types to such"
+    if isinstance(given, MailboxPolicy):
+        return
+    if not isinstance(given, Mapping):
+        msg = f"{wanted}, not {given!r}"
+        raise TypeError(msg)
+    for kind, policy in cast("Mapping[object, object]", given).items():
+        if not isinstance(kind, type) or not isinstance(policy, MailboxPolicy):
+            msg = f"{wanted}, not {kind!r} to {policy!r}"
+            raise TypeError(msg)

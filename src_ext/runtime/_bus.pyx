@@ -7,7 +7,7 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.math cimport INFINITY
 from libc.stdint cimport uint64_t
 
-from runtime._capi cimport PyContext_CopyCurrent, thread_mark, wall_clock
+from runtime._capi cimport PyContext_CopyCurrent, take_error, thread_mark, wall_clock
 from runtime._core cimport CLOSED, CLOSING, FRESH, Core
 from runtime._dispatch cimport REJECT, Plan, Publication
 from runtime._mailbox cimport (
@@ -19,7 +19,7 @@ from runtime._mailbox cimport (
     as_callback,
     new_delivery,
 )
-from runtime._wiring cimport Provider, Storage, new_storage, take_error
+from runtime._wiring cimport Provider, Storage, new_storage
 
 import os
 from datetime import datetime, timezone

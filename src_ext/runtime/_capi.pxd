@@ -30,11 +30,30 @@ cdef extern from *:
     #endif
     }
 
+    /* Takes the exception that is set; its traceback has no frame of ours then. */
+    static CYTHON_INLINE PyObject* runtime_take_error(void) {
+    #if PY_VERSION_HEX >= 0x030C0000
+        return PyErr_GetRaisedException();
+    #else
+        PyObject *kind, *error, *traceback;
+        PyErr_Fetch(&kind, &error, &traceback);
+        PyErr_NormalizeException(&kind, &error, &traceback);
+        if (traceback != NULL) {
+            PyException_SetTraceback(error, traceback);
+            Py_DECREF(traceback);
+        }
+        Py_XDECREF(kind);
+        return error;
+    #endif
+    }
+
     /* Lets a function whose callee has set an exception return by the exception path. */
     static CYTHON_INLINE int runtime_reraise(void) { return -1; }
     """
     long long wall_clock "runtime_wall_clock"() noexcept
     unsigned long thread_mark "runtime_thread_mark"() noexcept
+    # Only where an exception is set.
+    object take_error "runtime_take_error"()
     int reraise "runtime_reraise"() except -1
 
 

@@ -12,7 +12,7 @@ cimport cython
 from cpython.exc cimport PyErr_Occurred
 from cpython.object cimport PyObject
 
-from runtime._capi cimport PyContext_CopyCurrent, dict_get, thread_mark
+from runtime._capi cimport PyContext_CopyCurrent, dict_get, take_error, thread_mark
 from runtime._dispatch cimport DROP_OLDEST, REJECT, Handler, Plan, Table
 from runtime._mailbox cimport (
     CONTROL,
@@ -31,7 +31,7 @@ from runtime._mailbox cimport (
     new_delivery,
     new_mailbox,
 )
-from runtime._wiring cimport Storage, new_storage, take_error
+from runtime._wiring cimport Storage, new_storage
 
 import logging
 from asyncio import _get_running_loop

@@ -15,12 +15,13 @@ from runtime._capi cimport (
     PYGEN_ERROR,
     PYGEN_NEXT,
     PYGEN_RETURN,
-    Py_DecRef,
     PyIter_Send,
     PySendResult,
     PyTuple_GET_ITEM,
+    Py_DecRef,
+    take_error,
 )
-from runtime._wiring cimport Call, Provider, Singleton, Storage, take_error
+from runtime._wiring cimport Call, Provider, Singleton, Storage
 
 from types import GeneratorType
 

@@ -79,8 +79,6 @@ cdef class Singleton(Factory):
     cdef bint built
 
 
-cdef object take_error()
-
 cdef inline Storage new_storage(object core, object box, object owner):
     cdef Storage storage = Storage.__new__(Storage)
     storage.core = core

@@ -337,14 +337,6 @@ cdef class Singleton(Factory):
         self.built = True
 
 
-cdef object take_error():
-    """Return the exception that a C call has set, and clear it."""
-    try:
-        reraise()
-    except BaseException as error:
-        return error
-
-
 def make_storage(
     object core,
     object box=None,

@@ -12,12 +12,13 @@ from runtime._capi cimport (
     PYGEN_ERROR,
     PYGEN_NEXT,
     PYGEN_RETURN,
-    Py_DecRef,
     PyContext_Enter,
     PyContext_Exit,
     PyIter_Send,
     PySendResult,
     PyTuple_GET_ITEM,
+    Py_DecRef,
+    take_error,
     wall_clock,
 )
 from runtime._core cimport CLOSED, Core
@@ -36,7 +37,7 @@ from runtime._mailbox cimport (
     Mailbox,
     State,
 )
-from runtime._wiring cimport new_storage, take_error
+from runtime._wiring cimport new_storage
 
 import logging
 from asyncio import CancelledError

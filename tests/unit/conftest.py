@@ -1,10 +1,14 @@
-"""Let a test be a coroutine function: it runs on the loop that `runtime.run` starts."""
+"""Let a test be a coroutine function: it runs on the loop that `runtime.run` starts.
+
+A module in which time passes says `SIMULATED = True`, and its tests run on a simulated loop.
+"""
 
 import inspect
 
 import pytest
 
 import runtime
+from runtime.testing import simulate
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -13,5 +17,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = inspect.signature(pyfuncitem.obj).parameters
-    runtime.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    is_simulated = getattr(pyfuncitem.module, "SIMULATED", False)
+    run = simulate if is_simulated else runtime.run
+    run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True

@@ -1,0 +1,371 @@
+"""The verbs for other threads. What many threads do at once is a scenario of its own (H1)."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from unit.support import terminal_with
+
+from runtime import (
+    BusTerminal,
+    Command,
+    Event,
+    EventBus,
+    MailboxPolicy,
+    MessageContext,
+    Record,
+    run,
+)
+from runtime.errors import MailboxFull, NoHandler, ScopeClosed, TerminalClosed, WrongLoop
+
+current: ContextVar[str] = ContextVar("current", default="unset")
+
+
+class Tick(Event):
+    number: int = 0
+
+
+class Add(Command[int]):
+    left: int
+    right: int
+
+
+class Missing(Command[int]):
+    pass
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.threads: set[int] = set()
+        self.values: list[str] = []
+
+    async def tick(self, tick: Tick) -> None:
+        self.numbers.append(tick.number)
+        self.threads.add(threading.get_ident())
+        self.values.append(current.get())
+        if tick.number < 0:
+            raise LookupError(tick.number)
+
+    async def add(self, add: Add) -> int:
+        return add.left + add.right
+
+
+async def in_thread(function: Callable[..., Any], *arguments: object) -> Any:
+    """Run a function in a thread while the loop goes on."""
+    return await asyncio.to_thread(function, *arguments)
+
+
+async def test_emit_is_accepted_when_it_returns() -> None:
+    """It is counted, takes a place, and is handled on the loop, in the thread's order."""
+    heard = Heard()
+    async with terminal_with(heard.tick) as terminal:
+        emitted: list[int] = []
+
+        def work() -> None:
+            for number in range(100):
+                assert not terminal.bus.from_thread.emit(Tick(number), key="box").done()
+                emitted.append(terminal.stats().emitted)
+
+        # The loop does not come round before the thread has ended.
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert emitted == list(range(1, 101))
+        assert terminal.stats().pending == 100
+        await terminal.drain()
+        assert terminal.stats().handled == 100
+    assert heard.numbers == list(range(100))
+    assert heard.threads == {threading.get_ident()}
+
+
+async def test_the_loop_is_woken_once_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many messages gather before the loop looks, it is called once."""
+    heard = Heard()
+    woken: list[object] = []
+
+    class Loop:
+        """The terminal's loop, seen from a thread."""
+
+        def __init__(self, inner: asyncio.AbstractEventLoop) -> None:
+            self.inner = inner
+
+        def call_soon_threadsafe(self, callback: Callable[..., object]) -> None:
+            woken.append(callback)
+            self.inner.call_soon_threadsafe(callback)
+
+        def is_closed(self) -> bool:
+            return self.inner.is_closed()
+
+    async with terminal_with(heard.tick) as terminal:
+        bus = terminal.bus.from_thread
+        loop = Loop(asyncio.get_running_loop())
+        monkeypatch.setattr(bus, "_loop", lambda message: loop)
+
+        def work(first: int) -> None:
+            for number in range(first, first + 10):
+                bus.emit(Tick(number))
+
+        for first in (0, 10):
+            thread = threading.Thread(target=work, args=(first,))
+            thread.start()
+            thread.join()
+        assert len(woken) == 1
+        await terminal.drain()
+        thread = threading.Thread(target=work, args=(20,))
+        thread.start()
+        thread.join()
+        assert len(woken) == 2
+        await terminal.drain()
+    assert heard.numbers == list(range(30))
+
+
+async def test_a_full_mailbox_raises_in_the_thread() -> None:
+    """Nothing is queued then, and the thread may wait for room with `offer`."""
+    heard = Heard()
+    async with terminal_with(heard.tick, mailbox=MailboxPolicy(2)) as terminal:
+
+        def work() -> list[int]:
+            bus = terminal.bus.from_thread
+            bus.emit(Tick(0), key="box")
+            bus.emit(Tick(1), key="box")
+            with pytest.raises(MailboxFull) as caught:
+                bus.emit(Tick(2), key="box")
+            assert caught.value.message == Tick(2)
+            return [terminal.stats().emitted, terminal.stats().pending]
+
+        thread = Result(work)
+        assert thread.join() == [2, 2]
+        await in_thread(lambda: terminal.bus.from_thread.offer(Tick(3), key="box"))
+        await terminal.drain()
+    assert heard.numbers == [0, 1, 3]
+
+
+class Result(threading.Thread):
+    """A thread that is waited for without the loop, and whose result or error is its own."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        super().__init__()
+        self._function = function
+        self._outcome: list[Any] = []
+        self._error: list[BaseException] = []
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._outcome.append(self._function())
+        except BaseException as error:  # noqa: BLE001 -- raised by `join`
+            self._error.append(error)
+
+    def join(self, timeout: float | None = None) -> Any:
+        super().join(timeout)
+        if self._error:
+            raise self._error[0]
+        return self._outcome[0]
+
+
+async def test_verbs_that_wait_block_and_return() -> None:
+    """The result, or the handler's own exception, is the thread's."""
+    heard = Heard()
+    sunk: list[Record] = []
+
+    class Sink:
+        async def sink(self, records: Sequence[Record]) -> None:
+            sunk.extend(records)
+
+    async with terminal_with(heard.tick, heard.add, sink=Sink()) as terminal:
+        bus = terminal.bus.from_thread
+
+        def work() -> None:
+            assert bus.publish(Tick(1)) is None
+            assert heard.numbers == [1]
+            assert bus.send(Add(20, 22)) == 42
+            bus.sink(Tick(2), Tick(3))
+            assert len(sunk) == 2
+            with pytest.raises(LookupError, match="-1"):
+                bus.publish(Tick(-1))
+            with pytest.raises(NoHandler):
+                bus.send(Missing())
+
+        await in_thread(work)
+        assert heard.threads == {threading.get_ident()}
+
+
+async def test_one_thread_is_served_in_its_order() -> None:
+    """Whatever the verb: each sees what the same thread has sent before."""
+    heard = Heard()
+    async with terminal_with(heard.tick) as terminal:
+        bus = terminal.bus.from_thread
+
+        def work() -> None:
+            bus.emit(Tick(1), key="box")
+            bus.offer(Tick(2), key="box")
+            bus.emit(Tick(3), key="box", ttl=60)
+            bus.emit(Tick(4), key="box")
+
+        await in_thread(work)
+        await terminal.drain()
+    assert heard.numbers == [1, 2, 3, 4]
+
+
+async def test_the_thread_brings_its_context_variables() -> None:
+    """Handlers run under a copy of the values in the calling thread."""
+    heard = Heard()
+    async with terminal_with(heard.tick) as terminal:
+
+        def work() -> None:
+            current.set("thread")
+            terminal.bus.from_thread.emit(Tick(1))
+            terminal.bus.from_thread.publish(Tick(2))
+
+        await asyncio.get_running_loop().run_in_executor(None, work)
+        await terminal.drain()
+    assert heard.values == ["thread", "thread"]
+
+
+async def test_what_only_the_loop_can_decide_goes_through_the_loop() -> None:
+    """A policy that drops, an unseen type, a chain that is too long, a scope that holds."""
+    heard = Heard()
+
+    class Unseen(Tick):
+        pass
+
+    policy = {Event: MailboxPolicy(1, "drop_newest")}
+    async with terminal_with(heard.tick, mailbox=policy) as terminal:
+        async with terminal.scope("held", hold_emits=True) as scope:
+
+            def work() -> list[bool]:
+                scope.bus.from_thread.emit(Tick(1))
+                assert terminal.stats().emitted == 0
+                bus = terminal.bus.from_thread
+                return [bus.emit(Unseen(number), key="box").done() for number in (2, 3)]
+
+            await in_thread(work)
+        await terminal.drain()
+        stats = terminal.stats()
+        assert stats.emitted == stats.handled + stats.dropped == 3
+    assert {1, 2} <= {*heard.numbers}
+
+
+async def test_a_handler_in_a_thread_may_emit() -> None:
+    """An injected bus works there through `from_thread`, as the cause that it is."""
+    heard: list[tuple[int, str | None]] = []
+
+    class Relay(Event):
+        pass
+
+    def relay(relay: Relay, context: MessageContext, bus: EventBus[Event]) -> None:
+        with pytest.raises(WrongLoop, match=r"use the verbs of `bus\.from_thread`"):
+            bus.emit(Tick(0))
+        bus.from_thread.emit(Tick(1))
+        ids.append(context.id)
+
+    ids: list[str] = []
+
+    async def tick(tick: Tick, context: MessageContext) -> None:
+        heard.append((tick.number, context.causation_id))
+
+    terminal = terminal_with(tick)
+    terminal._registries[0].register(relay, in_thread=True)
+    async with terminal:
+        terminal.bus.emit(Relay())
+        await terminal.drain()
+    assert heard == [(1, ids[0])]
+
+
+VERBS: list[Callable[[EventBus[Event]], Any]] = [
+    lambda bus: bus.emit(Tick()),
+    lambda bus: bus.publish(Tick()),
+    lambda bus: bus.offer(Tick()),
+    lambda bus: bus.send(Add(1, 2)),
+    lambda bus: bus.sink(Tick()),
+]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=["emit", "publish", "offer", "send", "sink"])
+async def test_a_verb_on_another_thread_is_refused(verb: Callable[..., Any]) -> None:
+    """It says whose terminal it is, whether a loop runs in that thread or not."""
+    heard = Heard()
+    async with terminal_with(heard.tick, heard.add) as terminal:
+
+        async def elsewhere() -> None:
+            result = verb(terminal.bus)
+            if asyncio.iscoroutine(result) or hasattr(result, "__await__"):
+                await result
+
+        def work() -> None:
+            with pytest.raises(WrongLoop, match="belongs to another thread"):
+                asyncio.run(elsewhere())
+
+        await in_thread(work)
+        assert terminal.stats().emitted == 0
+    assert heard.numbers == []
+
+
+def test_another_loop_of_the_same_thread_is_refused() -> None:
+    """Waking a worker from there would leave the message to a loop that sleeps."""
+    heard = Heard()
+    mine, other = asyncio.new_event_loop(), asyncio.new_event_loop()
+    terminal = terminal_with(heard.tick)
+    mine.run_until_complete(terminal.open())
+
+    async def emit() -> None:
+        terminal.bus.emit(Tick())
+
+    with pytest.raises(WrongLoop, match="belongs to another loop of this thread"):
+        other.run_until_complete(emit())
+    assert terminal.stats().emitted == 0
+    mine.run_until_complete(emit())
+    mine.run_until_complete(terminal.close())
+    assert heard.numbers == [0]
+    mine.close()
+    other.close()
+
+
+async def test_from_thread_on_the_own_thread_is_refused() -> None:
+    """Its verbs would wait for themselves."""
+    async with terminal_with() as terminal:
+        bus = terminal.bus.from_thread
+        for verb in (bus.emit, bus.publish, bus.offer, bus.sink):
+            with pytest.raises(WrongLoop, match="belongs to this very thread"):
+                verb(Tick())
+
+
+def test_a_terminal_that_is_not_open_has_no_loop() -> None:
+    """A thread cannot open it."""
+    terminal = terminal_with()
+    with pytest.raises(WrongLoop, match="has not been opened"):
+        terminal.bus.from_thread.emit(Tick())
+
+
+async def test_a_closed_terminal_and_a_left_scope_refuse() -> None:
+    """The thread is told what it would be told on the loop."""
+    heard = Heard()
+    terminal = terminal_with(heard.tick)
+    await terminal.open()
+    async with terminal.scope("a") as scope:
+        pass
+    with pytest.raises(ScopeClosed):
+        await in_thread(scope.bus.from_thread.emit, Tick())
+    await terminal.close()
+    for verb in (terminal.bus.from_thread.emit, terminal.bus.from_thread.publish):
+        with pytest.raises(TerminalClosed) as caught:
+            await in_thread(verb, Tick(5))
+        assert caught.value.message == Tick(5)
+    assert terminal.stats().emitted == 0
+
+
+def test_a_loop_that_is_gone_is_a_closed_terminal() -> None:
+    """Nobody waits for a loop that does not run any more."""
+    found: list[BusTerminal[Event]] = []
+
+    async def main() -> None:
+        found.append(await terminal_with().__aenter__())
+
+    run(main())
+    for verb in (found[0].bus.from_thread.emit, found[0].bus.from_thread.publish):
+        with pytest.raises(TerminalClosed):
+            Result(lambda verb=verb: verb(Tick())).join()
