@@ -10,9 +10,11 @@ from typing import Annotated, assert_type
 from runtime import (
     BusTerminal,
     Command,
+    DeadLetter,
     Delivery,
     Event,
     EventBus,
+    MailboxPolicy,
     MessageContext,
     MessageRegistry,
     Record,
@@ -23,6 +25,8 @@ from runtime import (
     use,
 )
 from runtime.sinks import SqliteSink
+from runtime.testing import track
+from runtime.threads import ThreadBus
 
 
 class UserEvent(Event):
@@ -126,6 +130,29 @@ def wider(bus: EventBus[UserEvent]) -> EventBus[Event]:
     return bus  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
 
+def other_thread(bus: EventBus[UserEvent]) -> None:
+    outside = bus.from_thread
+    assert_type(outside, ThreadBus[UserEvent])
+    assert_type(outside.emit(UserCreated(1, "Ada"), key="ada"), Delivery)
+    assert_type(outside.send(GetUser(1)), str)
+    outside.publish(UserEvent(1))
+    outside.sink(UserEvent(1), UserCreated(1, "Ada"))
+    outside.emit(OrderEvent(1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@registry.register(own_task=True)
+async def bury(letter: DeadLetter) -> None:
+    assert_type(letter.error, BaseException)
+
+
+BusTerminal(
+    registry,
+    mailbox={UserEvent: MailboxPolicy(10, overflow="drop_oldest"), UserCreated: MailboxPolicy()},
+    max_hops=None,
+)
+BusTerminal(registry, mailbox=MailboxPolicy(overflow="explode"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 async def main() -> ShutdownReport:
     async with BusTerminal(registry, sink=SqliteSink("events.db")) as terminal:
         assert_type(terminal, BusTerminal[UserEvent])
@@ -151,6 +178,12 @@ async def main() -> ShutdownReport:
             await scope.bus.publish(OrderEvent(1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
             scope.bus.emit(OrderEvent(1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
             await scope.bus.offer(OrderEvent(1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        async with terminal.scope(hold_emits=True) as held:
+            held.bus.emit(UserEvent(1), delay=1, ttl=0.5, callback=print)
+            assert_type(await held.bus.offer(UserEvent(1), delay=1, ttl=0.5), Delivery)
+        async with track(terminal) as tracked:
+            assert_type(tracked.handled(UserCreated), list[UserCreated])
+            assert_type(tracked.dead(UserEvent), list[DeadLetter])
         with terminal.override({Mailer: Mailer("fake")}):
             await terminal.bus.publish(UserEvent(1))
         terminal.include(registry)
