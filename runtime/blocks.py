@@ -41,6 +41,10 @@ class Blocks:
             self._excused.add(task)
             self._tell()
 
+    def readmit(self) -> None:
+        """Wait for the current task's blocks after all."""
+        self._excused.discard(asyncio.current_task())
+
     @property
     def left(self) -> int:
         """How many blocks are open that somebody would have to wait for."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
@@ -400,13 +400,26 @@ class Host:
         await prepare(wired.waits, scope.storage)
         return Call(itself, (wired.provider,))(None, None, scope.storage)
 
-    def excuse(self) -> None:
-        """Let a close go on without the handler, or the blocks, of the current task."""
-        self.blocks.excuse()
+    @contextmanager
+    def excused(self) -> Generator[None]:
+        """Let a close go on without the handler, or the blocks, of the current task.
+
+        If the task gives the close up inside the block, it is waited for again.
+        """
         worker = worker_of(self.core)
-        if worker is not None and worker.mailbox is not None and not worker.excused:
-            self._excused.append(worker.mailbox)
-            worker.excuse()
+        box = worker.excuse() if worker is not None else None
+        if box is not None:
+            self._excused.append(box)
+        self.blocks.excuse()
+        try:
+            yield
+        except BaseException:
+            if not self.core.has_ended:
+                if worker is not None and box is not None:
+                    self._excused.remove(box)
+                    worker.readmit()
+                self.blocks.readmit()
+            raise
 
     def end_excused(self, box: Mailbox) -> None:
         """Leave the actors of a mailbox whose handler has waited for the close."""

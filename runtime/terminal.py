@@ -251,8 +251,8 @@ class BusTerminal(Generic[E]):
                 # Nothing was ever sent, so there is nothing to freeze.
                 self._core.open(asyncio.get_running_loop())
             self._shutdown = asyncio.create_task(self._close(timeout), name=f"{self.name}.close")
-        self._host.excuse()
-        return await asyncio.shield(self._shutdown)
+        with self._host.excused():
+            return await asyncio.shield(self._shutdown)
 
     async def _close(self, timeout: float) -> ShutdownReport:
         try:

@@ -101,15 +101,20 @@ cdef class Worker:
         return self.box is box and box.limit == 1
 
     def excuse(self):
-        """Let the close go on without the handler, which waits for it."""
-        if not self.excused and self.message is not None:
-            self.excused = True
-            self.core.excuse()
+        """Let the close go on without the handler, which waits for it.
 
-    @property
-    def mailbox(self):
-        """The mailbox whose message is being handled, or None."""
-        return self.box if self.message is not None else None
+        Returns the mailbox that it holds up, or None if that is known already.
+        """
+        if self.excused or self.message is None:
+            return None
+        self.excused = True
+        self.core.excuse()
+        return self.box
+
+    def readmit(self):
+        """Let the close wait for the handler after all."""
+        self.excused = False
+        self.core.excused -= 1
 
     @property
     def hears_dead_letters(self):

@@ -1,6 +1,7 @@
 """The terminal's life: open, drain, close, and what it reports."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -267,3 +268,29 @@ async def test_two_terminals_share_nothing() -> None:
         assert two.stats().emitted == 1
         await one.drain()
     assert sorted(heard) == [("one", 1), ("two", 2)]
+
+
+async def test_a_handler_that_gives_the_close_up_is_waited_for() -> None:
+    """Only as long as it awaits the close it is excused."""
+    ended: list[int] = []
+    gate = asyncio.Event()
+
+    async def handler(event: Ping, terminal: BusTerminal[Event]) -> None:
+        if event.number == 0:
+            await gate.wait()
+        else:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0):
+                    await terminal.close()
+            gate.set()
+            for _ in range(10):
+                await asyncio.sleep(0)
+        ended.append(event.number)
+
+    terminal = terminal_with(handler)
+    terminal.bus.emit(Ping(0))
+    terminal.bus.emit(Ping(1))
+    await asyncio.sleep(0)
+    report = await terminal.close()
+    assert (ended, report.handled) == ([0, 1], 2)
+    assert_balanced(terminal.stats())
