@@ -87,6 +87,8 @@ def explain(plans: Plans, message_type: type) -> Explanation:
             runs = "runs in a thread"
         else:
             runs = "is awaited" if spec.is_async else "is called"
+        if spec.own_task:
+            runs += ", in a task of its own when emitted"
         handlers.append(
             ExplainedHandler(
                 spec.name,

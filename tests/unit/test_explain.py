@@ -128,3 +128,11 @@ def test_explain_a_command_and_a_stranger() -> None:
     assert str(explanation).splitlines()[0].endswith("Get: command, 1 handler")
     assert "publisher" not in str(explanation)
     assert terminal().explain(int).handlers == ()
+
+
+def test_explain_a_task_of_its_own() -> None:
+    """A handler that wants one says so."""
+    registry = MessageRegistry(event_base=Event)
+    registry.register(first, own_task=True)
+    (handler,) = BusTerminal(registry).explain(Ping).handlers
+    assert handler.runs == "is awaited, in a task of its own when emitted"
