@@ -13,10 +13,11 @@ from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import Context
 from typing import Any, Protocol
 
+from runtime._core import Core
 from runtime._wiring import Factory, Scoped, Storage, Transient, make_storage
 from runtime.errors import ScopeClosed
 
-__all__ = ("Resolver", "ResolverScope", "abandon", "leave", "leave_at_once", "prepare")
+__all__ = ("Resolver", "ResolverScope", "abandon", "is_owner", "leave", "leave_at_once", "prepare")
 
 logger = logging.getLogger("runtime")
 
@@ -135,10 +136,19 @@ async def abandon(root: Storage) -> None:
 class OwnerTask(asyncio.Task[None]):
     """A task in an empty context that may wait for as long as its terminal lives."""
 
-    def __init__(self, work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, core: Core
+    ) -> None:
         super().__init__(work, loop=loop, name="runtime.owner", context=Context())
+        self.core = core
         # That it waits is no loss when a loop is dropped.
         self._log_destroy_pending = False
+
+
+def is_owner(core: Core) -> bool:
+    """Say whether the current task owns a shared object of a terminal."""
+    task = asyncio.current_task()
+    return isinstance(task, OwnerTask) and task.core is core
 
 
 class Owner(AbstractAsyncContextManager[None]):
@@ -152,7 +162,7 @@ class Owner(AbstractAsyncContextManager[None]):
         loop = asyncio.get_running_loop()
         self.built: asyncio.Future[None] = loop.create_future()
         self._released = asyncio.Event()
-        self.task = OwnerTask(self._own(factory, home), loop)
+        self.task = OwnerTask(self._own(factory, home), loop, home.core)
 
     def cancel(self) -> None:
         """Give the build up."""

@@ -29,7 +29,7 @@ from runtime.errors import (
     TerminalClosed,
     shorten,
 )
-from runtime.failures import Failures
+from runtime.failures import Failures, report
 from runtime.lifetimes import Wired
 from runtime.messages import DeadLetter, DeadLetterReason
 from runtime.publishers import Listener, sequential
@@ -37,7 +37,7 @@ from runtime.running import attempt, handle, publish, send
 from runtime.signature import HandlerSpec
 from runtime.sinks.base import Record, Sink
 from runtime.threads import ThreadBus
-from runtime.workers import Workers, in_own_task, worker_of
+from runtime.workers import HandlerTask, Workers, in_own_task, worker_of
 
 __all__ = ("EventBus", "Host")
 
@@ -75,7 +75,6 @@ class Host:
         self.delays = Delays(self.core.post_due)
         self.blocks = Blocks()
         self.sunk = 0
-        self._excused: list[Mailbox] = []
         self._late: set[asyncio.Task[None]] = set()
         self._max_hops = max_hops
         self._executor: ThreadPoolExecutor | None = None
@@ -128,6 +127,10 @@ class Host:
             f"the handler of the one before: if that is meant, emit it with a delay, or raise "
             f"max_hops="
         )
+
+    def report_changed_key(self, key: object) -> None:
+        """Log that a key cannot be looked up any more."""
+        report("a key of type %s has changed while it named a mailbox", type(key).__name__)
 
     def too_late(self, event: object) -> TimeoutError:
         """Return the error for a message that was not started within its time to live."""
@@ -327,6 +330,7 @@ class Host:
 
         A listener that fails is recorded, and returns to the publisher as if it had not.
         """
+        worker = worker_of(self.core)
 
         def listener(handler: Handler) -> Listener:
             async def listen(event: object, context: MessageContext) -> None:
@@ -334,7 +338,14 @@ class Host:
                 try:
                     # One actor is never in two handlers at once, whatever the publisher does.
                     async with nullcontext() if handler.actor is None else self._turn(box, handler):
-                        await self.run_attempt(plan, handler, event, context, storage)
+                        run = functools.partial(
+                            self.run_attempt, plan, handler, event, context, storage
+                        )
+                        if worker_of(self.core) is worker:
+                            await run()
+                        else:
+                            # A task of the publisher's own, which says nothing about its message.
+                            await HandlerTask(run(), worker)
                 except Exception as error:  # noqa: BLE001 -- recorded
                     message.add_dead_letter(
                         self.bury(event, context, handler.spec, "failed", error)
@@ -407,23 +418,19 @@ class Host:
         If the task gives the close up inside the block, it is waited for again.
         """
         worker = worker_of(self.core)
-        box = worker.excuse() if worker is not None else None
-        if box is not None:
-            self._excused.append(box)
+        is_first = worker is not None and worker.excuse()
         self.blocks.excuse()
         try:
             yield
         except BaseException:
             if not self.core.has_ended:
-                if worker is not None and box is not None:
-                    self._excused.remove(box)
+                if worker is not None and is_first:
                     worker.readmit()
                 self.blocks.readmit()
             raise
 
-    def end_excused(self, box: Mailbox) -> None:
-        """Leave the actors of a mailbox whose handler has waited for the close."""
-        self._excused.remove(box)
+    def end_excused(self) -> None:
+        """Leave the actors of mailboxes whose handlers have waited for the close."""
         if self.core.has_ended:
             task = asyncio.create_task(self.leave_actors(), name=f"{self.name}.late")
             self._late.add(task)
@@ -433,7 +440,7 @@ class Host:
         """Leave what actors have entered, unless a handler of theirs waits for the close."""
         await abandon(self.core.root)
         failures: list[BaseException] = []
-        for exits in self.core.actor_exits(self._excused):
+        for exits in self.core.actor_exits(self.core.excused_boxes):
             home = make_storage(self.core, detached=True)
             home.exits = exits
             try:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from types import FrameType
 from typing import Any, Final
 
 from runtime.bus import Host
+from runtime.failures import report
 from runtime.reports import ShutdownReport, StuckHandler
 from runtime.workers import WorkerTask
 
 __all__ = ("shut_down",)
-
-logger = logging.getLogger("runtime")
 
 UNWIND_SECONDS: Final = 1.0
 """How long a close waits for cancelled handlers to unwind, and for the sink beyond its time."""
@@ -48,7 +46,7 @@ class Shutdown:
         core.dismiss_lines(everybody=False)
         await self.within(self.time_left, self.drained)
         if host.blocks.left:
-            logger.warning(
+            report(
                 "terminal %r closes with %d scopes open that have not been left in time",
                 host.name,
                 host.blocks.left,
@@ -104,17 +102,25 @@ class Shutdown:
     async def stop_workers(self) -> tuple[StuckHandler, ...]:
         """Cancel the handlers that run, reject what is queued, and name those that go on."""
         workers = self.host.workers
+        for task in list(workers.tasks):
+            if task.worker.excused:
+                # What waits behind it is turned away now, and is in the report.
+                task.worker.unblock()
+        asked: dict[WorkerTask, object] = {}
         for task in self.running():
             # Those that hear of dead letters may hear of the ones that this makes.
             if not task.worker.hears_dead_letters:
+                asked[task] = task.worker.suspended
                 task.cancel()
         await self.within(UNWIND_SECONDS, self.core.await_quiet)
         listening = [task for task in self.running() if task.worker.hears_dead_letters]
         for task in listening:
+            asked[task] = task.worker.suspended
             task.cancel()
         if listening:
             await self.within(UNWIND_SECONDS, self.core.await_quiet)
-        stuck = self.running()
+        # Not those that have ended what they were asked to end, and hear of the next dead letter.
+        stuck = [task for task in self.running() if asked.get(task) is task.worker.suspended]
         for task in stuck:
             task.worker.unblock()
         excused = {task for task in workers.tasks if task.worker.excused}
@@ -134,36 +140,34 @@ class Shutdown:
     def report(self, stuck: tuple[StuckHandler, ...]) -> ShutdownReport:
         """Return the report. Raises what went wrong, with the report as a note."""
         for each in stuck:
-            logger.warning(
-                "%s has swallowed its cancellation and goes on, at:\n%s", each.name, each.stack
-            )
+            report("%s has swallowed its cancellation and goes on, at:\n%s", each.name, each.stack)
         counts = self.core.ledger()
         now = asyncio.get_running_loop().time()
-        report = ShutdownReport(
+        done = ShutdownReport(
             handled=counts["handled"],
             failed=counts["failed"],
             undelivered=tuple(self.core.take_undelivered()),
             stuck=stuck,
             seconds=now - self.began,
         )
-        if report.undelivered:
-            logger.warning(
+        if done.undelivered:
+            report(
                 "terminal %r was closed with %d messages undelivered",
                 self.host.name,
-                len(report.undelivered),
+                len(done.undelivered),
             )
         if self.interruption is not None:
             for error in self.errors:
-                logger.error("the terminal could not be closed well", exc_info=error)
+                report("the terminal could not be closed well", error=error)
             raise self.interruption
         if self.errors:
             msg = "the terminal could not be closed well"
             failure = (
                 self.errors[0] if len(self.errors) == 1 else BaseExceptionGroup(msg, self.errors)
             )
-            failure.add_note(f"the terminal is closed all the same: {report}")
+            failure.add_note(f"the terminal is closed all the same: {done}")
             raise failure
-        return report
+        return done
 
 
 def describe(task: WorkerTask) -> StuckHandler:

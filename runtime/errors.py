@@ -34,7 +34,10 @@ __all__ = (
 
 def shorten(value: object, limit: int = 120) -> str:
     """Show a value in an error without letting it fill the screen."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001 -- an error must not hide what it is about
+        text = f"<{type(value).__name__}, whose repr() raises {type(error).__name__}>"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
@@ -118,6 +121,17 @@ class MailboxFull(BusError):
         return cls(
             f"{box} holds {capacity} messages that have not been started, and its capacity is "
             f"{capacity}: {shorten(message)} was not queued; `await bus.offer(...)` waits for room",
+            message,
+            capacity,
+        )
+
+    @classmethod
+    def of_dropped(cls, message: object, capacity: int, name: Hashable) -> Self:
+        """Say which mailbox has dropped a message because its policy is to."""
+        box = "the mailbox at hand" if name is None else f"the mailbox {name!r}"
+        return cls(
+            f"{box} is full, and its policy drops what it cannot hold: {shorten(message)} was "
+            f"dropped (capacity {capacity}); `await bus.offer(...)` waits for room",
             message,
             capacity,
         )

@@ -8,6 +8,9 @@ from typing import Final, Literal, cast, get_args
 
 __all__ = ("MailboxPolicies", "MailboxPolicy", "Overflow")
 
+LIMIT: Final = 1 << 31
+"""What the core counts to."""
+
 Overflow = Literal["reject", "drop_oldest", "drop_newest"]
 
 
@@ -20,19 +23,28 @@ class MailboxPolicy:
     longest, or drops the new one; what is dropped becomes a dead letter. `offer` waits for room,
     whatever the policy.
 
-    Raises `ValueError` unless `capacity` is positive and `overflow` one of the three.
+    Raises `TypeError` or `ValueError` unless `capacity` is a positive number and `overflow` one of
+    the three.
     """
 
     capacity: int = 1024
     overflow: Overflow = "reject"
 
     def __post_init__(self) -> None:
-        if self.capacity < 1:
-            msg = f"capacity must be at least 1, not {self.capacity}"
-            raise ValueError(msg)
+        check_count("capacity", self.capacity, 1)
         if self.overflow not in get_args(Overflow):
             msg = f"overflow must be one of {get_args(Overflow)}, not {self.overflow!r}"
             raise ValueError(msg)
+
+
+def check_count(name: str, value: object, least: int) -> None:
+    """Raise `TypeError` or `ValueError` unless something is a number from `least` on."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        msg = f"{name} is a whole number, not {value!r}"
+        raise TypeError(msg)
+    if not least <= value < LIMIT:
+        msg = f"{name} must be at least {least} and less than 2**31, not {value}"
+        raise ValueError(msg)
 
 
 DEFAULT: Final = MailboxPolicy()

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from runtime._bus import EventBus, Scope, root_bus
-from runtime.building import Resolver
+from runtime._bus import EventBus, Scope, as_seconds, root_bus
+from runtime.building import Resolver, is_owner
 from runtime.bus import Host
 from runtime.closing import shut_down
-from runtime.errors import DeadlockError, TerminalClosed
+from runtime.errors import DeadlockError, TerminalClosed, WrongLoop
 from runtime.explain import Explanation, explain
 from runtime.leftovers import Watch
 from runtime.lifetimes import Surroundings, Wired, Wiring
 from runtime.plan import Plans
-from runtime.policies import MailboxPolicies, MailboxPolicy
+from runtime.policies import MailboxPolicies, MailboxPolicy, check_count
 from runtime.publishers import Publisher, sequential
 from runtime.registry import MessageRegistry
 from runtime.reports import ShutdownReport, Stats
@@ -62,12 +62,9 @@ class BusTerminal(Generic[E]):
         max_hops: int | None = 10_000,
         name: str = "runtime",
     ) -> None:
-        if concurrency < 1:
-            msg = f"concurrency must be at least 1, not {concurrency}"
-            raise ValueError(msg)
-        if max_hops is not None and max_hops < 0:
-            msg = f"max_hops must not be negative, as {max_hops} is; None lets chains go on"
-            raise ValueError(msg)
+        check_count("concurrency", concurrency, 1)
+        if max_hops is not None:
+            check_count("max_hops", max_hops, 0)
         self.name = name
         self._policies = MailboxPolicies(mailbox)
         self._registries = registries
@@ -221,6 +218,7 @@ class BusTerminal(Generic[E]):
         `timeout` is in seconds. Raises `TimeoutError` after it, and `DeadlockError` inside a
         handler, which would wait for itself.
         """
+        self._check_loop()
         if worker_of(self._core) is not None:
             msg = "drain() inside a handler would wait for that handler"
             raise DeadlockError(msg)
@@ -244,8 +242,16 @@ class BusTerminal(Generic[E]):
         awaits it is not waited for, nor is an open scope of the task that does.
 
         Raises what singletons, actors and the sink raise while they are left, with the report as
-        a note.
+        a note, and `DeadlockError` where the close itself would have to wait for the caller: in
+        what it leaves.
         """
+        timeout = as_seconds("timeout", timeout)
+        self._check_loop()
+        if (self._shutdown is not None and asyncio.current_task() is self._shutdown) or is_owner(
+            self._core
+        ):
+            msg = "close() inside what the close has to leave would wait for itself"
+            raise DeadlockError(msg)
         if self._shutdown is None:
             if self._core.loop is None:
                 # Nothing was ever sent, so there is nothing to freeze.
@@ -253,6 +259,14 @@ class BusTerminal(Generic[E]):
             self._shutdown = asyncio.create_task(self._close(timeout), name=f"{self.name}.close")
         with self._host.excused():
             return await asyncio.shield(self._shutdown)
+
+    def _check_loop(self) -> None:
+        """Raise `WrongLoop` unless the terminal belongs to the running loop, or to none yet."""
+        if self._core.loop is None or self._core.loop is asyncio.get_running_loop():
+            return
+        if not self._core.is_own_thread:
+            raise WrongLoop.of_thread(self.name)
+        raise WrongLoop.of_loop(self.name)
 
     async def _close(self, timeout: float) -> ShutdownReport:
         try:

@@ -67,14 +67,11 @@ class ThreadBus(Generic[E_contra]):
         The loop is woken once for what several calls have handed over until it looks. `callback`
         is called on the loop. Raises `MailboxFull`: then nothing was queued.
         """
-        loop = self._loop(event)
+        self._loop(event)
         if delay is None and ttl is None:
-            taken = self._bus._post_from_thread(event, context, key, callback)  # noqa: SLF001
-            if taken is not None:
-                message, is_asleep = taken
-                if is_asleep:
-                    self._wake(loop, event)
-                return message
+            delivery = self._bus._post_from_thread(event, context, key, callback)  # noqa: SLF001
+            if delivery is not None:
+                return delivery
         return self._call(
             lambda: self._bus.emit(
                 event, context, key=key, delay=delay, ttl=ttl, callback=callback
@@ -121,13 +118,6 @@ class ThreadBus(Generic[E_contra]):
             raise TerminalClosed.of(self._name, message)
         return loop
 
-    def _wake(self, loop: asyncio.AbstractEventLoop, message: object) -> None:
-        try:
-            loop.call_soon_threadsafe(self._core.empty_inbox)
-        except RuntimeError as error:
-            # It has been closed this very moment.
-            raise TerminalClosed.of(self._name, message) from error
-
     def _await(self, verb: Callable[[], Coroutine[Any, Any, T]], message: object) -> T:
         """Await a verb on the loop, and block for its outcome."""
         return self._block(Errand(verb), message)
@@ -142,9 +132,8 @@ class ThreadBus(Generic[E_contra]):
 
     def _block(self, errand: Errand[T], message: object) -> T:
         loop = self._loop(message)
-        if self._core.call_from_thread(errand.start):
-            self._wake(loop, message)
         try:
+            self._core.call_from_thread(errand.start)
             while not errand.ended.wait(PATIENCE):
                 if loop.is_closed():
                     break
@@ -166,9 +155,12 @@ class Errand(Generic[T]):
         self._verb = verb
         self._context = copy_context()
         self._task: asyncio.Task[None] | None = None
+        self._is_given_up = False
 
     def start(self) -> None:
-        """Begin, on the loop."""
+        """Begin, on the loop, unless the thread has been interrupted meanwhile."""
+        if self._is_given_up:
+            return
         loop = asyncio.get_running_loop()
         self._task = asyncio.Task(
             self._run(), loop=loop, name="runtime.from_thread", context=self._context
@@ -176,17 +168,23 @@ class Errand(Generic[T]):
 
     def cancel(self) -> None:
         """Give up, on the loop."""
+        self._is_given_up = True
         if self._task is not None:
             self._task.cancel()
 
     async def _run(self) -> None:
         try:
             self.outcome.set_result(await self._verb())
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             # The thread that waits has not been cancelled; the loop has gone under it.
-            self.outcome.cancel()
-            raise
-        except Exception as error:  # noqa: BLE001 -- raised in the thread that waits
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                self.outcome.cancel()
+                raise
             self.outcome.set_exception(error)
+        except BaseException as error:
+            self.outcome.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
         finally:
             self.ended.set()

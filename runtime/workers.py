@@ -37,7 +37,6 @@ class WorkerTask(asyncio.Task[None]):
         self._log_destroy_pending = False
         self.worker = worker
         self.cut_off = False
-        worker.task = self
 
     def cancel(self, msg: object = None) -> bool:
         """Request cancellation, as `asyncio.Task.cancel` does."""

@@ -36,6 +36,7 @@ cdef class EventBus:
     cdef int put_off(self, Mailbox box, Delivery message, object delay) except -1
     cdef MessageContext context_for(self, MessageContext given)
     cdef Mailbox route(self, Plan plan, object event, object key)
+    cdef int check(self) except -1
     cdef int admit(self, object event) except -1
     cdef object refusal(self, object event)
 

@@ -312,12 +312,14 @@ cdef class EventBus:
         ):
             self.admit(event)
         plan = core.table.find(event)
-        box = self.route(plan, event, key)
         message = new_delivery(plan, event, self.context_for(context), PyContext_CopyCurrent())
         if self.cause is not None:
             message.hops = self.hops + 1
         if callback is not None or ttl is not None:
             self.furnish(message, callback, ttl)
+        if delay is not None:
+            seconds("delay", delay)
+        box = self.route(plan, event, key)
         if delay is not None or (self.storage is not None and self.storage.holding):
             self.put_off(box, message, delay)
         else:
@@ -342,11 +344,13 @@ cdef class EventBus:
         Raises, when awaited, `TerminalClosed`, `ScopeClosed`, `NoActorKey`, `WrongLoop`, and
         `DeadlockError` if a handler waits for room in the mailbox that waits for this handler.
         """
+        self.check()
         return self.core.host.offer(self, event, context, key, delay, ttl, callback)
 
     @property
     def from_thread(self):
         """The same verbs for other threads than that of the terminal's loop."""
+        self.check()
         return self.core.host.from_thread(self)
 
     def sink(self, *events, MessageContext context=None):
@@ -356,6 +360,7 @@ cdef class EventBus:
 
         Raises, when awaited, `SinkUnset`, `SinkError`, `TerminalClosed` and `ScopeClosed`.
         """
+        self.check()
         return self.core.host.sink_events(self, events, context)
 
     def _prepare(self, object event, MessageContext context, object key, ttl, callback):
@@ -363,21 +368,26 @@ cdef class EventBus:
         cdef Plan plan
         self.admit(event)
         plan = self.core.table.find(event)
-        return (
-            self.route(plan, event, key),
-            self.message_of(plan, event, context, callback, ttl),
-        )
+        message = self.message_of(plan, event, context, callback, ttl)
+        return self.route(plan, event, key), message
 
     def _post_reserved(self, Mailbox box not None, Delivery message not None):
         """Accept a message into the place that was reserved for it, or hold it back there."""
+        if self.storage is not None and self.storage.closed:
+            # The scope has ended while this stood in line.
+            box.granted -= 1
+            self.core.return_place(box)
+            raise self.refusal(message.event)
         if self.storage is not None and self.storage.holding and self.core.phase < CLOSED:
             box.granted -= 1
             scope_of(self.storage).hold(box, message, None, True)
+            if box.blocked:
+                self.core.grant(box)
         else:
             self.core.post_reserved(box, message)
 
     def _post_from_thread(self, object event, MessageContext context, object key, callback):
-        """Accept an event in another thread: the delivery, and whether the loop must be woken.
+        """Accept an event in another thread, and return the delivery.
 
         Returns None if the event is one that the loop's thread has to take.
         """
@@ -397,9 +407,8 @@ cdef class EventBus:
             return None
         while True:
             box = self.route(plan, event, key)
-            awake = core.post_from_thread(box, message)
-            if awake is not None:
-                return message, awake
+            if core.post_from_thread(box, message):
+                return message
 
     def _publish(self, object event, MessageContext context=None):
         """Publish without being observed."""
@@ -437,6 +446,9 @@ cdef class EventBus:
             message.callbacks = [as_callback(callback)]
         if ttl is not None:
             message.expires = self.core.loop.time() + seconds("ttl", ttl)
+            if message.expires == 0:
+                # Zero means no end; this is the end at the very start of a loop's clock.
+                message.expires = -1
         return 0
 
     cdef int put_off(self, Mailbox box, Delivery message, object delay) except -1:
@@ -475,6 +487,11 @@ cdef class EventBus:
             raise self.core.host.no_actor_key(actor.spec, event)
         return box
 
+    cdef int check(self) except -1:
+        if self.core is None:
+            raise TypeError("this EventBus has no terminal")
+        return 0
+
     cdef int admit(self, object event) except -1:
         """Let an event in, or raise what speaks against it."""
         cdef object refusal = self.refusal(event)
@@ -510,6 +527,11 @@ cdef double seconds(str name, object value) except -1:
     if not 0 <= value < INFINITY:
         raise ValueError(f"{name} is a finite number of seconds from 0 on, not {value!r}")
     return value
+
+
+def as_seconds(str name not None, object value):
+    """Return a span of time as a float. Raises `TypeError` and `ValueError` if it is none."""
+    return seconds(name, value)
 
 
 cdef EventBus new_bus(Core core, Storage storage, Mailbox box, object cause, int hops):
@@ -608,6 +630,8 @@ cdef class Scope(Storage):
                 core.crowd_out(box, message)
             box.reserved += 1
             reserved = True
+        if not reserved:
+            box.pinned += 1
         message.state = HELD
         if self.held is None:
             self.held = []
@@ -623,6 +647,8 @@ cdef class Scope(Storage):
         self.holding = False
         for box, message, delay, reserved, since in held or ():
             message.state = QUEUED
+            if not reserved:
+                box.pinned -= 1
             if message.expires != 0:
                 message.expires += core.loop.time() - since
             if core.phase >= CLOSED:
@@ -650,6 +676,9 @@ cdef class Scope(Storage):
             core.end(message, FORGOTTEN)
             if reserved:
                 core.return_place(box)
+            else:
+                box.pinned -= 1
+                core.release(box)
 
     def _end(self):
         """Drop what the scope has built; its bus takes nothing more."""

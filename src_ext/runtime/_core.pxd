@@ -24,6 +24,7 @@ cdef class Core:
     cdef dict lines
     cdef list inbox
     cdef list undelivered
+    cdef readonly list excused_boxes
     cdef object quiet
     cdef Mailbox ready_head
     cdef Mailbox ready_tail
@@ -70,14 +71,12 @@ cdef class Core:
     cdef int wake(self) except -1
     cdef int release(self, Mailbox box) except -1
     cdef int grant(self, Mailbox box) except -1
-    cdef bint fill_inbox(self) noexcept
+    cdef int rouse(self) except -1
+    cdef Py_ssize_t busy(self) except -1
     cdef int check_quiet(self) except -1
 
     cdef inline bint is_full(self, Mailbox box, Delivery message):
         return box.count + box.reserved >= message.plan.capacity
-
-    cdef inline Py_ssize_t busy(self):
-        return self.queued + self.running + self.control - self.excused
 
     cdef inline int end(self, Delivery message, State state) except -1:
         # End a message: once, whatever has become of it.

@@ -68,6 +68,7 @@ cdef class Core:
         self.lines = {}
         self.inbox = []
         self.undelivered = []
+        self.excused_boxes = []
         self.is_alert = True
 
     # Where messages go
@@ -130,6 +131,7 @@ cdef class Core:
         if message.hops > self.max_hops:
             self.emitted += 1
             self.abandon(message, FAILED, "hops", self.host.too_many_hops(message.event))
+            self.release(box)
             return 0
         if self.is_full(box, message):
             dropped = self.crowd_out(box, message)
@@ -158,7 +160,7 @@ cdef class Core:
 
     cdef int drop(self, Mailbox box, Delivery message, int capacity) except -1:
         return self.abandon(
-            message, DROPPED, "overflow", MailboxFull.of(message.event, capacity, box.name)
+            message, DROPPED, "overflow", MailboxFull.of_dropped(message.event, capacity, box.name)
         )
 
     cdef int enqueue(self, Mailbox box, Delivery message) except -1:
@@ -267,6 +269,7 @@ cdef class Core:
     def schedule(self, Mailbox box not None, Delivery message not None, double delay):
         """Accept a message that is queued after a delay, in seconds, and has room then."""
         self.host.delays.add(self.loop, delay, box, message)
+        box.pinned += 1
         if message.expires != 0:
             # Time to live counts from when a message is queued.
             message.expires += delay
@@ -283,8 +286,7 @@ cdef class Core:
         self.delayed -= 1
         self.queued += 1
         message.state = QUEUED
-        if box.forgotten:
-            box = self.mailbox(box.name)
+        box.pinned -= 1
         if message.plan.overflow == REJECT and (box.blocked or self.is_full(box, message)):
             self.stand_in_line(box, message, message, True)
             return
@@ -361,7 +363,15 @@ cdef class Core:
         box.reserved -= 1
         if self.phase >= CLOSED:
             raise TerminalClosed.of(self.host.name, message.event)
-        self.accept(box, message)
+        if message.hops > self.max_hops:
+            self.accept_rare(box, message)
+        else:
+            # The place was promised, whatever others with a larger capacity have queued since.
+            self.enqueue(box, message)
+            self.queued += 1
+            self.emitted += 1
+            if self.observer is not None:
+                self.observer.emitted(message.event)
         if box.blocked:
             self.grant(box)
         return 0
@@ -438,6 +448,7 @@ cdef class Core:
         elif (
             box.active == 0
             and box.reserved == 0
+            and box.pinned == 0
             and box.name is not None
             and not box.forgotten
             and (box.actors is None or box.actors.is_empty())
@@ -456,7 +467,10 @@ cdef class Core:
                 self.boxes[box.name] = found
         except Exception:
             # A key that cannot be looked up any more, because it has changed or will not compare.
-            logger.exception("the key %r has changed while it named a mailbox", type(box.name))
+            # It stays, then.
+            box.forgotten = False
+            self.host.report_changed_key(box.name)
+            return 0
         self.boxes = {name: other for name, other in self.boxes.items() if other is not box}
         return 0
 
@@ -480,34 +494,46 @@ cdef class Core:
     # Other threads
 
     def post_from_thread(self, Mailbox box not None, Delivery message not None):
-        """Accept a message in another thread, into the inbox; say whether to wake the loop.
+        """Accept a message in another thread, into the inbox, and wake the loop; say whether.
 
-        Returns None if the mailbox is forgotten: then nothing has happened. Between the first
-        question and the last line no other thread runs: no Python code is called.
+        It is not if the mailbox has been forgotten meanwhile. Between the first question and the
+        last count no other thread runs: no Python code is called.
         """
         cdef tuple entry = (box, message)
         if self.phase >= CLOSED:
             raise TerminalClosed.of(self.host.name, message.event)
         if box.forgotten:
-            return None
+            return False
         if self.is_full(box, message):
             raise MailboxFull.of(message.event, message.plan.capacity, box.name)
         box.reserved += 1
         self.queued += 1
         self.emitted += 1
         self.inbox.append(entry)
-        return self.fill_inbox()
+        self.rouse()
+        return True
 
     def call_from_thread(self, object call):
         """Call something on the loop, after what the same thread has sent before."""
         self.inbox.append(call)
-        return self.fill_inbox()
+        self.rouse()
 
-    cdef bint fill_inbox(self) noexcept:
-        """Say whether the loop has to be woken: once for whatever gathers until it is."""
-        cdef bint asleep = not self.inbox_awake
+    cdef int rouse(self) except -1:
+        """Wake the loop, once for whatever gathers until it looks."""
+        if self.inbox_awake:
+            return 0
         self.inbox_awake = True
-        return asleep
+        try:
+            self.loop.call_soon_threadsafe(self.empty_inbox)
+        except RuntimeError as error:
+            # The loop has been closed this very moment.
+            self.inbox_awake = False
+            raise TerminalClosed.of(self.host.name) from error
+        except BaseException:
+            # Interrupted: let the next try again.
+            self.inbox_awake = False
+            raise
+        return 0
 
     def empty_inbox(self):
         """Queue what other threads have sent."""
@@ -585,11 +611,34 @@ cdef class Core:
         """How many messages are delayed, queued or running."""
         return self.delayed + self.queued + self.running
 
-    def excuse(self):
-        """Do not wait for a handler that itself waits for the close."""
+    def excuse(self, Mailbox box not None):
+        """Do not wait for a handler that itself waits for the close, nor for what it holds up."""
         self.excused += 1
+        self.excused_boxes.append(box)
         if self.quiet is not None:
             self.check_quiet()
+
+    def readmit(self, Mailbox box not None):
+        """Wait for a handler after all."""
+        self.excused -= 1
+        self.excused_boxes.remove(box)
+
+    cdef Py_ssize_t busy(self) except -1:
+        """Return how many messages a quiet moment, or a close, has to wait for."""
+        cdef Py_ssize_t busy = self.queued + self.running + self.control
+        cdef Mailbox box
+        cdef Delivery message
+        if self.excused == 0:
+            return busy
+        for box in self.excused_boxes:
+            busy -= 1
+            if box.limit == 1:
+                # Nothing of this starts before the handler returns.
+                message = box.head
+                while message is not None:
+                    busy -= 1
+                    message = message.next
+        return busy
 
     def ledger(self):
         """Return the counters by name."""
@@ -617,8 +666,7 @@ cdef class Core:
         if self.busy() == 0:
             future.set_result(None)
         else:
-            if self.quiet is None:
-                self.quiet = []
+            self.quiet = [each for each in self.quiet or () if not each.done()]
             self.quiet.append(future)
         return future
 

@@ -65,6 +65,7 @@ cdef class Mailbox:
     cdef int count
     cdef int reserved
     cdef int granted
+    cdef int pinned
     cdef int active
     cdef int limit
     cdef bint ready

@@ -8,7 +8,7 @@ cimport cython
 from runtime._dispatch cimport as_exception
 
 import logging
-from asyncio import get_running_loop
+from asyncio import _get_running_loop, get_running_loop
 from inspect import iscoroutinefunction
 
 from runtime.errors import DeliveryFailed, ScopeClosed
@@ -149,6 +149,10 @@ cdef class DeliveryWait:
                 self.message.callbacks = [self]
             else:
                 self.message.callbacks.append(self)
+            if self.message.state >= HANDLED:
+                # Another thread has ended it meanwhile.
+                self.raise_failure()
+                raise StopIteration
         return next(self.iterator)
 
     def send(self, object value):
@@ -167,9 +171,18 @@ cdef class DeliveryWait:
             callbacks.remove(self)
 
     cdef int wake(self) except -1:
+        loop = self.future.get_loop()
+        if loop is _get_running_loop():
+            self.end()
+        elif not loop.is_closed():
+            # Somebody waits on another loop than the terminal's.
+            loop.call_soon_threadsafe(self.end)
+        return 0
+
+    def end(self):
+        """Let the wait go on, on its own loop."""
         if not self.future.done():
             self.future.set_result(None)
-        return 0
 
     cdef int raise_failure(self) except -1:
         cdef object failures = self.message.failures

@@ -18,7 +18,6 @@ cdef class Worker:
     cdef object coroutine
     cdef object fatal
     cdef object wakeup
-    cdef public object task
     cdef public bint cancelled
     cdef readonly bint excused
     cdef bint finished

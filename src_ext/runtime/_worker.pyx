@@ -103,18 +103,19 @@ cdef class Worker:
     def excuse(self):
         """Let the close go on without the handler, which waits for it.
 
-        Returns the mailbox that it holds up, or None if that is known already.
+        Returns whether that was not known.
         """
         if self.excused or self.message is None:
-            return None
+            return False
         self.excused = True
-        self.core.excuse()
-        return self.box
+        self.core.excuse(self.box)
+        return True
 
     def readmit(self):
         """Let the close wait for the handler after all."""
-        self.excused = False
-        self.core.excused -= 1
+        if self.excused:
+            self.excused = False
+            self.core.readmit(self.box)
 
     @property
     def hears_dead_letters(self):
@@ -170,15 +171,17 @@ cdef class Worker:
         Its message has failed; others go on with the rest.
         """
         cdef Delivery message = self.message
-        logger.critical("a worker of the runtime has failed", exc_info=error)
         self.coroutine = None
-        if message is not None:
-            if message.failures is None:
-                message.failures = []
-            message.failures.append(self.core.host.record_breakdown(message.event, error))
-            message.state = RUNNING
-            self.complete()
-        self.retire()
+        try:
+            if message is not None:
+                if message.failures is None:
+                    message.failures = []
+                message.failures.append(self.core.host.record_breakdown(message.event, error))
+                message.state = RUNNING
+                self.complete()
+            logger.critical("a worker of the runtime has failed", exc_info=error)
+        finally:
+            self.retire()
         return 0
 
     cdef object work(self):
@@ -251,14 +254,15 @@ cdef class Worker:
             message.index = plan.count
             return self.start_publisher()
         while message.index < plan.count:
+            if self.cancelled:
+                # Also where the handler before has suspended since: the next must not meet it.
+                self.bequeath()
+                return None
             handler = <Handler>PyTuple_GET_ITEM(plan.handlers, message.index)
             message.index += 1
             outcome = self.start(handler)
             if outcome is not ENDED:
                 return outcome
-            if self.cancelled and message.index < plan.count:
-                self.bequeath()
-                return None
         return ENDED
 
     cdef object start(self, Handler handler):
@@ -406,9 +410,8 @@ cdef class Worker:
             else:
                 core.rejected += 1
         if self.excused:
-            self.excused = False
-            core.excused -= 1
-            core.host.end_excused(self.box)
+            self.readmit()
+            core.host.end_excused()
         core.end(message, state)
         return 0
 

@@ -119,16 +119,17 @@ async def test_a_message_that_is_due_may_be_dropped(overflow: Any, left: list[in
     assert [number for _, number in clock.handled] == left
 
 
-async def test_a_mailbox_may_be_forgotten_meanwhile() -> None:
-    """A delay keeps no mailbox alive, and finds the one of its name."""
+async def test_a_mailbox_is_kept_for_what_is_delayed() -> None:
+    """What comes later finds the mailbox that it was emitted to, which is forgotten after it."""
     clock = Clock()
     async with terminal_with(clock.tick) as terminal:
         terminal.bus.emit(Tick(0), key="box")
         terminal.bus.emit(Tick(1), key="box", delay=1)
         await terminal.drain()
-        assert terminal.scope().core.mailbox_names() == ()
+        assert terminal.scope().core.mailbox_names() == ("box",)
         await asyncio.sleep(2)
         assert clock.handled == [(0.0, 0), (1.0, 1)]
+        assert terminal.scope().core.mailbox_names() == ()
 
 
 async def test_a_message_expires_if_it_is_not_started_in_time() -> None:
@@ -180,6 +181,16 @@ async def test_a_span_of_time_is_checked(name: str, value: Any, error: type[Exce
         with pytest.raises(error, match=f"{name} is a .*number of seconds"):
             await terminal.bus.offer(Tick(), **{name: value})
         assert terminal.stats().emitted == 0
+
+
+async def test_no_time_to_live_is_none() -> None:
+    """With ttl=0 nothing is started, also at the very start of a loop's clock."""
+    clock = Clock()
+    async with terminal_with(clock.tick) as terminal:
+        assert now() == 0
+        with pytest.raises(DeliveryFailed, match="expired"):
+            await terminal.bus.emit(Tick(), ttl=0).wait()
+    assert clock.handled == []
 
 
 async def test_a_chain_of_causes_has_an_end() -> None:
@@ -261,5 +272,5 @@ async def test_no_limit_is_no_limit() -> None:
         terminal.bus.emit(Tick(0))
         await terminal.drain()
         assert terminal.stats().handled == 20_001
-    with pytest.raises(ValueError, match="max_hops must not be negative, as -1 is"):
+    with pytest.raises(ValueError, match="max_hops must be at least 0 and less than .*, not -1"):
         terminal_with(max_hops=-1)

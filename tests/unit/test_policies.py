@@ -171,16 +171,33 @@ async def test_a_log_that_emits_does_not_overfill_the_mailbox(
 
 
 @pytest.mark.parametrize(
-    ("options", "problem"),
+    ("options", "error", "problem"),
     [
-        ({"capacity": 0}, "capacity must be at least 1, not 0"),
-        ({"overflow": "explode"}, "overflow must be one of .*drop_oldest.*, not 'explode'"),
+        ({"capacity": 0}, ValueError, "capacity must be at least 1 and less than .*, not 0"),
+        ({"capacity": 10**12}, ValueError, "capacity must be .* less than 2.*31, not 10"),
+        ({"capacity": 2.5}, TypeError, "capacity is a whole number, not 2.5"),
+        ({"capacity": "5"}, TypeError, "capacity is a whole number, not '5'"),
+        (
+            {"overflow": "explode"},
+            ValueError,
+            "overflow must be one of .*drop_oldest.*, not 'explode'",
+        ),
     ],
 )
-def test_a_policy_says_what_is_wrong_with_it(options: dict[str, Any], problem: str) -> None:
+def test_a_policy_says_what_is_wrong_with_it(
+    options: dict[str, Any], error: type[Exception], problem: str
+) -> None:
     """A policy that makes no sense is refused where it is written."""
-    with pytest.raises(ValueError, match=problem):
+    with pytest.raises(error, match=problem):
         MailboxPolicy(**options)
+
+
+@pytest.mark.parametrize("name", ["concurrency", "max_hops"])
+@pytest.mark.parametrize("value", [2.5, "4", True])
+def test_a_terminal_counts_in_whole_numbers(name: str, value: object) -> None:
+    """What is no count is refused where the terminal is made."""
+    with pytest.raises(TypeError, match=f"{name} is a whole number, not {value!r}"):
+        terminal_with(**{name: value})
 
 
 def test_a_terminal_says_what_is_wrong_with_its_policies() -> None:

@@ -82,45 +82,66 @@ async def test_emit_is_accepted_when_it_returns() -> None:
     assert heard.threads == {threading.get_ident()}
 
 
-async def test_the_loop_is_woken_once_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+class CountingLoop(asyncio.SelectorEventLoop):
+    """A loop that counts how often it is woken; it may be interrupted instead."""
+
+    woken = 0
+    interrupt: BaseException | None = None
+
+    def call_soon_threadsafe(self, *arguments: Any, **options: Any) -> asyncio.Handle:
+        self.woken += 1
+        if self.interrupt is not None:
+            interrupt, self.interrupt = self.interrupt, None
+            raise interrupt
+        return super().call_soon_threadsafe(*arguments, **options)
+
+
+def run_counting(main: Callable[[CountingLoop], Any]) -> None:
+    """Run a coroutine on a loop that counts."""
+    with asyncio.Runner(loop_factory=CountingLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, CountingLoop)
+        runner.run(main(loop))
+
+
+def test_the_loop_is_woken_once_for_a_batch() -> None:
     """However many messages gather before the loop looks, it is called once."""
     heard = Heard()
-    woken: list[object] = []
 
-    class Loop:
-        """The terminal's loop, seen from a thread."""
+    async def main(loop: CountingLoop) -> None:
+        async with terminal_with(heard.tick) as terminal:
 
-        def __init__(self, inner: asyncio.AbstractEventLoop) -> None:
-            self.inner = inner
+            def work(first: int) -> None:
+                for number in range(first, first + 10):
+                    terminal.bus.from_thread.emit(Tick(number))
 
-        def call_soon_threadsafe(self, callback: Callable[..., object]) -> None:
-            woken.append(callback)
-            self.inner.call_soon_threadsafe(callback)
+            for first in (0, 10):
+                Result(lambda first=first: work(first)).join()
+            assert loop.woken == 1
+            await terminal.drain()
+            Result(lambda: work(20)).join()
+            assert loop.woken == 2
 
-        def is_closed(self) -> bool:
-            return self.inner.is_closed()
-
-    async with terminal_with(heard.tick) as terminal:
-        bus = terminal.bus.from_thread
-        loop = Loop(asyncio.get_running_loop())
-        monkeypatch.setattr(bus, "_loop", lambda message: loop)
-
-        def work(first: int) -> None:
-            for number in range(first, first + 10):
-                bus.emit(Tick(number))
-
-        for first in (0, 10):
-            thread = threading.Thread(target=work, args=(first,))
-            thread.start()
-            thread.join()
-        assert len(woken) == 1
-        await terminal.drain()
-        thread = threading.Thread(target=work, args=(20,))
-        thread.start()
-        thread.join()
-        assert len(woken) == 2
-        await terminal.drain()
+    run_counting(main)
     assert heard.numbers == list(range(30))
+
+
+def test_an_interrupt_does_not_put_the_loop_to_sleep() -> None:
+    """If the call that wakes the loop is interrupted, the next one wakes it."""
+    heard = Heard()
+
+    async def main(loop: CountingLoop) -> None:
+        async with terminal_with(heard.tick) as terminal:
+            bus = terminal.bus.from_thread
+            loop.interrupt = KeyboardInterrupt()
+            with pytest.raises(KeyboardInterrupt):
+                Result(lambda: bus.emit(Tick(1))).join()
+            assert terminal.stats().pending == 1
+            Result(lambda: bus.emit(Tick(2))).join()
+            await terminal.drain()
+
+    run_counting(main)
+    assert heard.numbers == [1, 2]
 
 
 async def test_a_full_mailbox_raises_in_the_thread() -> None:
@@ -369,3 +390,43 @@ def test_a_loop_that_is_gone_is_a_closed_terminal() -> None:
     for verb in (found[0].bus.from_thread.emit, found[0].bus.from_thread.publish):
         with pytest.raises(TerminalClosed):
             Result(lambda verb=verb: verb(Tick())).join()
+
+
+async def test_a_delivery_can_be_awaited_on_another_loop() -> None:
+    """The loop that waits is woken, though the message ends on the terminal's."""
+    gate = asyncio.Event()
+
+    async def handle(tick: Tick) -> None:
+        await gate.wait()
+
+    async with terminal_with(handle) as terminal:
+        main = asyncio.get_running_loop()
+
+        async def elsewhere() -> None:
+            delivery = terminal.bus.from_thread.emit(Tick(1))
+            waiting = asyncio.create_task(delivery.wait())
+            await asyncio.sleep(0)
+            main.call_soon_threadsafe(gate.set)
+            # Nothing else wakes this loop.
+            await waiting
+
+        await in_thread(asyncio.run, elsewhere())
+
+
+async def test_a_handlers_own_cancellation_reaches_the_thread() -> None:
+    """It is not the terminal's end."""
+
+    async def handle(tick: Tick) -> None:
+        raise asyncio.CancelledError("mine")  # noqa: EM101
+
+    async with terminal_with(handle) as terminal:
+        outcome: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                terminal.bus.from_thread.publish(Tick())
+            except BaseException as error:  # noqa: BLE001 -- looked at below
+                outcome.append(error)
+
+        await in_thread(work)
+        assert [(type(each), str(each)) for each in outcome] == [(asyncio.CancelledError, "mine")]
