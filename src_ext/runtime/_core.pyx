@@ -118,20 +118,22 @@ cdef class Core:
             or self.observer is not None
             or self.is_full(box, message)
         ):
-            return self.accept_rare(box, message)
+            return self.accept_rare(box, message, False)
         self.enqueue(box, message)
         self.queued += 1
         self.emitted += 1
         return 0
 
-    cdef int accept_rare(self, Mailbox box, Delivery message) except -1:
-        """Accept a message that somebody observes, or that some rule speaks against."""
+    cdef int accept_rare(self, Mailbox box, Delivery message, bint has_place) except -1:
+        """Accept a message that somebody observes, that some rule speaks against, or that has a
+        place, which nobody takes away.
+        """
         cdef Delivery dropped = None
         if message.hops > self.max_hops:
             self.emitted += 1
             self.abandon(message, FAILED, "hops", self.host.too_many_hops(message.event))
             return 0
-        if self.is_full(box, message):
+        if not has_place and self.is_full(box, message):
             dropped = self.crowd_out(box, message)
         if dropped is not message:
             self.enqueue(box, message)
@@ -361,7 +363,7 @@ cdef class Core:
         box.reserved -= 1
         if self.phase >= CLOSED:
             raise TerminalClosed.of(self.host.name, message.event)
-        self.accept(box, message)
+        self.accept_rare(box, message, True)
         if box.blocked:
             self.grant(box)
         return 0
