@@ -31,7 +31,7 @@ async def shut_down(host: Host, timeout: float) -> ShutdownReport:
 
 
 class Shutdown:
-    """One close, from the first refusal to the report."""
+    """One close, from the first refusal, which the terminal has made, to the report."""
 
     def __init__(self, host: Host, timeout: float) -> None:
         self.host = host
@@ -44,7 +44,6 @@ class Shutdown:
     async def run(self) -> ShutdownReport:
         """Close, and report."""
         core, host = self.core, self.host
-        core.begin_closing()
         core.dismiss_lines(everybody=False)
         await self.within(self.time_left, self.drained)
         if host.blocks.left:
