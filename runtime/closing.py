@@ -167,20 +167,20 @@ class Shutdown:
 
 def describe(task: WorkerTask) -> StuckHandler:
     """Name the handler that a worker is stuck with, and say where it is."""
-    frames = list(frames_of(task.worker.suspended))
+    frames = list(frames_of(task.worker.suspended, task))
     stack = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames)
     return StuckHandler(str(task.worker.handler_name), "".join(stack.format()).rstrip())
 
 
-def frames_of(awaited: Any) -> Iterable[FrameType]:
-    """Yield the frames of a suspended coroutine and of what it awaits, outermost first."""
+def frames_of(awaited: Any, task: asyncio.Task[Any]) -> Iterable[FrameType]:
+    """Yield the frames of a task's coroutine and of what it awaits, outermost first."""
     while awaited is not None:
-        coroutine_of = getattr(awaited, "get_coro", None)
-        if coroutine_of is not None:
-            # A task that the handler awaits.
-            awaited = coroutine_of()
         frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
         if frame is not None:
             yield frame
         inner = getattr(awaited, "cr_await", None)
         awaited = inner if inner is not None else getattr(awaited, "gi_yieldfrom", None)
+    # What a coroutine awaits does not say which task that is; only the task itself knows.
+    waited_for: asyncio.Future[Any] | None = getattr(task, "_fut_waiter", None)
+    if isinstance(waited_for, asyncio.Task):
+        yield from frames_of(waited_for.get_coro(), waited_for)
