@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
@@ -120,8 +121,8 @@ class Shutdown:
         while rest := workers.tasks - excused - {*stuck}:
             for task in rest:
                 task.cancel()
-            _, late = await asyncio.wait(rest, timeout=UNWIND_SECONDS)
-            stuck += late
+            await self.within(UNWIND_SECONDS, functools.partial(asyncio.wait, rest))
+            stuck += [task for task in rest if not task.done()]
         return tuple(describe(task) for task in stuck)
 
     def running(self) -> list[WorkerTask]:
