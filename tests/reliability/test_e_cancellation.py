@@ -1,4 +1,4 @@
-"""E: cancellation, at every point, and what belongs to one message only."""
+"""E1: cancellation, at every point."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
