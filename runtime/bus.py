@@ -75,7 +75,8 @@ class Host:
         self.delays = Delays(self.core.post_due)
         self.blocks = Blocks()
         self.sunk = 0
-        self._excused: list[Mailbox] = []
+        self.excused: list[Mailbox] = []
+        """Whose handlers wait for the close, each as often as it has such handlers."""
         self._late: set[asyncio.Task[None]] = set()
         self._max_hops = max_hops
         self._executor: ThreadPoolExecutor | None = None
@@ -405,12 +406,12 @@ class Host:
         self.blocks.excuse()
         worker = worker_of(self.core)
         if worker is not None and worker.mailbox is not None and not worker.excused:
-            self._excused.append(worker.mailbox)
+            self.excused.append(worker.mailbox)
             worker.excuse()
 
     def end_excused(self, box: Mailbox) -> None:
         """Leave the actors of a mailbox whose handler has waited for the close."""
-        self._excused.remove(box)
+        self.excused.remove(box)
         if self.core.has_ended:
             task = asyncio.create_task(self.leave_actors(), name=f"{self.name}.late")
             self._late.add(task)
@@ -424,7 +425,7 @@ class Host:
         except asyncio.CancelledError as error:
             # What is being built will end by itself; what has been built is left all the same.
             failures.append(error)
-        for exits in self.core.actor_exits(self._excused):
+        for exits in self.core.actor_exits(self.excused):
             home = make_storage(self.core, detached=True)
             home.exits = exits
             try:

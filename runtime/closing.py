@@ -104,6 +104,10 @@ class Shutdown:
     async def stop_workers(self) -> tuple[StuckHandler, ...]:
         """Cancel the handlers that run, reject what is queued, and name those that go on."""
         workers = self.host.workers
+        for task in tuple(workers.tasks):
+            if task.worker.excused and not task.worker.hears_dead_letters:
+                # It ends after this close; what is behind it is rejected by others.
+                task.worker.unblock()
         for task in self.running():
             # Those that hear of dead letters may hear of the ones that this makes.
             if not task.worker.hears_dead_letters:

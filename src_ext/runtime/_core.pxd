@@ -72,12 +72,14 @@ cdef class Core:
     cdef int grant(self, Mailbox box) except -1
     cdef bint fill_inbox(self) noexcept
     cdef int check_quiet(self) except -1
+    cdef Py_ssize_t stranded(self) except -1
 
     cdef inline bint is_full(self, Mailbox box, Delivery message):
         return box.count + box.reserved >= message.plan.capacity
 
-    cdef inline Py_ssize_t busy(self):
-        return self.queued + self.running + self.control - self.excused
+    cdef inline Py_ssize_t busy(self) except? -1:
+        cdef Py_ssize_t busy = self.queued + self.running + self.control - self.excused
+        return busy - self.stranded() if self.excused > 0 else busy
 
     cdef inline int end(self, Delivery message, State state) except -1:
         # End a message: once, whatever has become of it.

@@ -624,6 +624,18 @@ cdef class Core:
             self.quiet.append(future)
         return future
 
+    cdef Py_ssize_t stranded(self) except -1:
+        """Return how many messages are behind handlers that wait for the close, so never start."""
+        cdef Mailbox box
+        cdef Py_ssize_t count = 0
+        cdef list excused = self.host.excused
+        for box in set(excused):
+            if excused.count(box) >= box.limit:
+                count += box.count
+                if box.blocked:
+                    count += sum(isinstance(who, Delivery) for who in self.lines[box])
+        return count
+
     cdef int check_quiet(self) except -1:
         if self.busy() == 0:
             futures, self.quiet = self.quiet, None

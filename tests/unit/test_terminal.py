@@ -1,12 +1,11 @@
 """The terminal's life: open, drain, close, and what it reports."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 import pytest
-from unit.support import registry_with, terminal_with
+from unit.support import terminal_with
 
 from runtime import BusTerminal, Event, EventBus, MailboxPolicy, Stats
 from runtime.errors import DeadlockError, DeliveryFailed, TerminalClosed
@@ -211,37 +210,6 @@ async def test_close_names_a_handler_that_does_not_end() -> None:
     await asyncio.sleep(0)
     assert terminal.stats().pending == 0
     assert_balanced(terminal.stats())
-
-
-async def test_close_names_where_a_task_of_the_handler_stands() -> None:
-    """The stack of a stuck handler goes on in the task that it runs in, or waits for."""
-    gate = asyncio.Event()
-
-    async def stubborn() -> None:
-        while not gate.is_set():
-            with suppress(asyncio.CancelledError):
-                await gate.wait()
-
-    async def in_own_task(event: Ping) -> None:
-        await stubborn()
-
-    async def waits_for_a_task(event: Ping) -> None:
-        await asyncio.create_task(stubborn())
-
-    for handler, own_task in ((in_own_task, True), (waits_for_a_task, False)):
-        gate.clear()
-        registry = registry_with()
-        registry.register(handler, own_task=own_task)
-        terminal = BusTerminal(registry)
-        delivery = terminal.bus.emit(Ping(0))
-        for _ in range(3):
-            await asyncio.sleep(0)
-        (stuck,) = (await terminal.close(timeout=0)).stuck
-        assert stuck.name.endswith(f".{handler.__name__}")
-        assert "await gate.wait()" in stuck.stack
-        gate.set()
-        await delivery.wait()
-        assert_balanced(terminal.stats())
 
 
 async def test_close_refuses_from_its_first_moment_on() -> None:
