@@ -373,6 +373,8 @@ cdef class EventBus:
         if self.storage is not None and self.storage.holding and self.core.phase < CLOSED:
             box.granted -= 1
             scope_of(self.storage).hold(box, message, None, True)
+            if box.blocked:
+                self.core.grant(box)
         else:
             self.core.post_reserved(box, message)
 

@@ -382,6 +382,9 @@ cdef class Core:
             who = next(iter(line))
             if box.count + box.reserved >= line[who][0]:
                 break
+            if box.granted > 0 and isinstance(who, Delivery):
+                # It would overtake those who have a place, and have not come to take it yet.
+                break
             del line[who]
             if isinstance(who, Delivery):
                 self.enqueue(box, <Delivery>who)
