@@ -11,13 +11,22 @@ import logging
 from collections.abc import Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import Context
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from runtime._core import Core
 from runtime._wiring import Factory, Scoped, Storage, Transient, make_storage
 from runtime.errors import ScopeClosed
 
-__all__ = ("Resolver", "ResolverScope", "abandon", "is_owner", "leave", "leave_at_once", "prepare")
+__all__ = (
+    "Resolver",
+    "ResolverScope",
+    "abandon",
+    "is_owner",
+    "leave",
+    "leave_at_once",
+    "prepare",
+    "raise_together",
+)
 
 logger = logging.getLogger("runtime")
 
@@ -264,19 +273,22 @@ async def leave(storage: Storage, error: BaseException | None) -> None:
                 failures.append(raised)
                 # What is left now did not end well either.
                 seen = seen or raised
-    if not failures:
-        return
-    everything = failures if error is None else [error, *failures]
-    if len(everything) == 1:
-        raise everything[0]
-    for each in everything:
+    if failures:
+        everything = failures if error is None else [error, *failures]
+        raise_together("a scope could not be left well", everything)
+
+
+def raise_together(text: str, errors: Sequence[BaseException]) -> NoReturn:
+    """Raise a single error as it is, several as a group; a cancellation stays one."""
+    if len(errors) == 1:
+        raise errors[0]
+    for each in errors:
         if not isinstance(each, Exception):
-            for other in everything:
+            for other in errors:
                 if other is not each:
                     logger.error("a resource could not be left well", exc_info=other)
             raise each
-    msg = "a scope could not be left well"
-    raise BaseExceptionGroup(msg, everything)
+    raise BaseExceptionGroup(text, errors)
 
 
 def leave_at_once(storage: Storage) -> None:

@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
@@ -19,7 +19,7 @@ from runtime._mailbox import Delivery, Mailbox
 from runtime._wiring import Call, Storage, make_storage
 from runtime._worker import Worker
 from runtime.blocks import Blocks
-from runtime.building import abandon, leave, leave_at_once, prepare
+from runtime.building import abandon, leave, leave_at_once, prepare, raise_together
 from runtime.delays import Delays
 from runtime.errors import (
     DeadlockError,
@@ -438,8 +438,12 @@ class Host:
 
     async def leave_actors(self) -> None:
         """Leave what actors have entered, unless a handler of theirs waits for the close."""
-        await abandon(self.core.root)
         failures: list[BaseException] = []
+        try:
+            await abandon(self.core.root)
+        except asyncio.CancelledError as error:
+            # What is being built will end by itself; what has been built is left all the same.
+            failures.append(error)
         for exits in self.core.actor_exits(self.core.excused_boxes):
             home = make_storage(self.core, detached=True)
             home.exits = exits
@@ -448,8 +452,7 @@ class Host:
             except BaseException as error:  # noqa: BLE001 -- raised below
                 failures.append(error)
         if failures:
-            msg = "actors could not be left well"
-            raise failures[0] if len(failures) == 1 else BaseExceptionGroup(msg, failures)
+            raise_together("actors could not be left well", failures)
 
     async def leave_terminal(self) -> None:
         """Leave what singletons have entered, and end the thread pool."""
@@ -475,15 +478,29 @@ class Host:
     async def close_sink(self, timeout: float) -> None:
         """Close the sink, if it is open and can be closed, after the calls that are under way.
 
-        `timeout` is how many seconds those may take.
+        `timeout` is how many seconds those may take. A cancellation ends that wait, and is raised
+        when the sink is closed.
         """
+        interruption: asyncio.CancelledError | None = None
         if self._sinking:
-            with suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(timeout):
                     await self._sunk_all.wait()
-        async with self._sink_lock:
-            if self._sink_open:
-                self._sink_open = False
-                closer = getattr(self._sink, "close", None)
-                if closer is not None:
-                    await closer()
+            except TimeoutError:
+                pass
+            except asyncio.CancelledError as error:
+                interruption = error
+        while self._sink_lock.locked():
+            # Somebody opens it this very moment; it can be closed after that.
+            try:
+                async with self._sink_lock:
+                    break
+            except asyncio.CancelledError as error:
+                interruption = error
+        if self._sink_open:
+            self._sink_open = False
+            closer = getattr(self._sink, "close", None)
+            if closer is not None:
+                await closer()
+        if interruption is not None:
+            raise interruption

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from types import FrameType
@@ -29,7 +30,7 @@ async def shut_down(host: Host, timeout: float) -> ShutdownReport:
 
 
 class Shutdown:
-    """One close, from the first refusal to the report."""
+    """One close, from the first refusal, which the terminal has made, to the report."""
 
     def __init__(self, host: Host, timeout: float) -> None:
         self.host = host
@@ -42,7 +43,6 @@ class Shutdown:
     async def run(self) -> ShutdownReport:
         """Close, and report."""
         core, host = self.core, self.host
-        core.begin_closing()
         core.dismiss_lines(everybody=False)
         await self.within(self.time_left, self.drained)
         if host.blocks.left:
@@ -102,9 +102,9 @@ class Shutdown:
     async def stop_workers(self) -> tuple[StuckHandler, ...]:
         """Cancel the handlers that run, reject what is queued, and name those that go on."""
         workers = self.host.workers
-        for task in list(workers.tasks):
-            if task.worker.excused:
-                # What waits behind it is turned away now, and is in the report.
+        for task in tuple(workers.tasks):
+            if task.worker.excused and not task.worker.hears_dead_letters:
+                # It ends after this close; what is behind it is rejected by others.
                 task.worker.unblock()
         asked: dict[WorkerTask, object] = {}
         for task in self.running():
@@ -127,8 +127,8 @@ class Shutdown:
         while rest := workers.tasks - excused - {*stuck}:
             for task in rest:
                 task.cancel()
-            _, late = await asyncio.wait(rest, timeout=UNWIND_SECONDS)
-            stuck += late
+            await self.within(UNWIND_SECONDS, functools.partial(asyncio.wait, rest))
+            stuck += [task for task in rest if not task.done()]
         return tuple(describe(task) for task in stuck)
 
     def running(self) -> list[WorkerTask]:
@@ -172,20 +172,20 @@ class Shutdown:
 
 def describe(task: WorkerTask) -> StuckHandler:
     """Name the handler that a worker is stuck with, and say where it is."""
-    frames = list(frames_of(task.worker.suspended))
+    frames = list(frames_of(task.worker.suspended, task))
     stack = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames)
     return StuckHandler(str(task.worker.handler_name), "".join(stack.format()).rstrip())
 
 
-def frames_of(awaited: Any) -> Iterable[FrameType]:
-    """Yield the frames of a suspended coroutine and of what it awaits, outermost first."""
+def frames_of(awaited: Any, task: asyncio.Task[Any]) -> Iterable[FrameType]:
+    """Yield the frames of a task's coroutine and of what it awaits, outermost first."""
     while awaited is not None:
-        coroutine_of = getattr(awaited, "get_coro", None)
-        if coroutine_of is not None:
-            # A task that the handler awaits.
-            awaited = coroutine_of()
         frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
         if frame is not None:
             yield frame
         inner = getattr(awaited, "cr_await", None)
         awaited = inner if inner is not None else getattr(awaited, "gi_yieldfrom", None)
+    # What a coroutine awaits does not say which task that is; only the task itself knows.
+    waited_for: asyncio.Future[Any] | None = getattr(task, "_fut_waiter", None)
+    if isinstance(waited_for, asyncio.Task):
+        yield from frames_of(waited_for.get_coro(), waited_for)

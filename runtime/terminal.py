@@ -256,6 +256,8 @@ class BusTerminal(Generic[E]):
             if self._core.loop is None:
                 # Nothing was ever sent, so there is nothing to freeze.
                 self._core.open(asyncio.get_running_loop())
+            # At once, not when the task below comes to it.
+            self._core.begin_closing()
             self._shutdown = asyncio.create_task(self._close(timeout), name=f"{self.name}.close")
         with self._host.excused():
             return await asyncio.shield(self._shutdown)

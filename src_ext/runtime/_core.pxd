@@ -9,7 +9,7 @@ cdef enum Phase:
     OPEN
     CLOSING
     CLOSED
-    ENDED
+    OVER
 
 
 cdef class Core:
@@ -62,7 +62,7 @@ cdef class Core:
     cdef int enqueue(self, Mailbox box, Delivery message) except -1
     cdef int append(self, Mailbox box, Delivery message) except -1
     cdef Delivery take(self, Mailbox box)
-    cdef int accept_rare(self, Mailbox box, Delivery message) except -1
+    cdef int accept_rare(self, Mailbox box, Delivery message, bint has_place) except -1
     cdef int abandon(self, Delivery message, State state, object reason, object error) except -1
     cdef int bury(self, Delivery message, object handler, object reason, object error) except -1
     cdef int set_phase(self, Phase phase) except -1
@@ -74,6 +74,7 @@ cdef class Core:
     cdef int rouse(self) except -1
     cdef Py_ssize_t busy(self) except -1
     cdef int check_quiet(self) except -1
+    cdef Py_ssize_t stranded(self, Mailbox box) except -1
 
     cdef inline bint is_full(self, Mailbox box, Delivery message):
         return box.count + box.reserved >= message.plan.capacity

@@ -119,21 +119,23 @@ cdef class Core:
             or self.observer is not None
             or self.is_full(box, message)
         ):
-            return self.accept_rare(box, message)
+            return self.accept_rare(box, message, False)
         self.enqueue(box, message)
         self.queued += 1
         self.emitted += 1
         return 0
 
-    cdef int accept_rare(self, Mailbox box, Delivery message) except -1:
-        """Accept a message that somebody observes, or that some rule speaks against."""
+    cdef int accept_rare(self, Mailbox box, Delivery message, bint has_place) except -1:
+        """Accept a message that somebody observes, that some rule speaks against, or that has a
+        place, which nobody takes away.
+        """
         cdef Delivery dropped = None
         if message.hops > self.max_hops:
             self.emitted += 1
             self.abandon(message, FAILED, "hops", self.host.too_many_hops(message.event))
             self.release(box)
             return 0
-        if self.is_full(box, message):
+        if not has_place and self.is_full(box, message):
             dropped = self.crowd_out(box, message)
         if dropped is not message:
             self.enqueue(box, message)
@@ -204,7 +206,7 @@ cdef class Core:
         """Queue a dead letter for whoever is registered for it, outside capacity and ledger."""
         cdef Plan plan
         cdef Delivery message
-        if self.table is None or self.phase == ENDED:
+        if self.table is None or self.phase == OVER:
             return
         plan = self.table.find(letter)
         if plan.count == 0:
@@ -363,15 +365,7 @@ cdef class Core:
         box.reserved -= 1
         if self.phase >= CLOSED:
             raise TerminalClosed.of(self.host.name, message.event)
-        if message.hops > self.max_hops:
-            self.accept_rare(box, message)
-        else:
-            # The place was promised, whatever others with a larger capacity have queued since.
-            self.enqueue(box, message)
-            self.queued += 1
-            self.emitted += 1
-            if self.observer is not None:
-                self.observer.emitted(message.event)
+        self.accept_rare(box, message, True)
         if box.blocked:
             self.grant(box)
         return 0
@@ -389,6 +383,9 @@ cdef class Core:
         while line:
             who = next(iter(line))
             if box.count + box.reserved >= line[who][0]:
+                break
+            if box.granted > 0 and isinstance(who, Delivery):
+                # It would overtake those who have a place, and have not come to take it yet.
                 break
             del line[who]
             if isinstance(who, Delivery):
@@ -574,7 +571,7 @@ cdef class Core:
 
     def finish(self):
         """Be closed: not even dead letters are heard any more."""
-        self.set_phase(ENDED)
+        self.set_phase(OVER)
 
     def observe(self, object observer):
         """Tell somebody, or with None nobody, of every message."""
@@ -594,7 +591,7 @@ cdef class Core:
     @property
     def has_ended(self):
         """Whether the terminal is closed and everything has been left."""
-        return self.phase == ENDED
+        return self.phase == OVER
 
     @property
     def is_own_thread(self):
@@ -625,20 +622,24 @@ cdef class Core:
 
     cdef Py_ssize_t busy(self) except -1:
         """Return how many messages a quiet moment, or a close, has to wait for."""
-        cdef Py_ssize_t busy = self.queued + self.running + self.control
-        cdef Mailbox box
-        cdef Delivery message
-        if self.excused == 0:
-            return busy
-        for box in self.excused_boxes:
-            busy -= 1
-            if box.limit == 1:
-                # Nothing of this starts before the handler returns.
-                message = box.head
-                while message is not None:
-                    busy -= 1
-                    message = message.next
+        cdef Py_ssize_t busy = self.queued + self.running + self.control - self.excused
+        if self.excused > 0:
+            for box in set(self.excused_boxes):
+                busy -= self.stranded(box)
         return busy
+
+    cdef Py_ssize_t stranded(self, Mailbox box) except -1:
+        """Return how many messages start only after handlers that wait for the close."""
+        cdef Py_ssize_t count = 0
+        cdef Delivery message = box.head
+        if self.excused_boxes.count(box) < box.limit:
+            return 0
+        while message is not None:
+            count += 1
+            message = message.next
+        if box.blocked:
+            count += sum(isinstance(who, Delivery) for who in self.lines[box])
+        return count
 
     def ledger(self):
         """Return the counters by name."""

@@ -21,7 +21,7 @@ from runtime._capi cimport (
     take_error,
     wall_clock,
 )
-from runtime._core cimport CLOSED, Core
+from runtime._core cimport CLOSED, OVER, Core
 from runtime._dispatch cimport ENDED, Handler, Plan, as_exception, start_result, throw_raw
 from runtime._mailbox cimport (
     CONTROL,
@@ -240,7 +240,9 @@ cdef class Worker:
         cdef Plan plan = message.plan
         cdef Handler handler
         cdef object outcome
-        if message.state == WITHDRAWN or (self.core.phase >= CLOSED and message.kind != NOTICE):
+        if message.state == WITHDRAWN or (
+            self.core.phase >= (OVER if message.kind == NOTICE else CLOSED)
+        ):
             if message.index < plan.count or message.index == 0:
                 self.reject()
             return ENDED
@@ -430,6 +432,8 @@ cdef class Worker:
         """Turn a message away, or what its last handlers missed because of the close."""
         cdef Delivery message = self.message
         cdef object closed
+        if message.kind == NOTICE:
+            message.state = WITHDRAWN
         if message.state == WITHDRAWN:
             return 0
         closed = TerminalClosed.of(self.core.host.name, message.event)

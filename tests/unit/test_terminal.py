@@ -213,6 +213,23 @@ async def test_close_names_a_handler_that_does_not_end() -> None:
     assert_balanced(terminal.stats())
 
 
+async def test_close_refuses_from_its_first_moment_on() -> None:
+    """Also a terminal that was never opened, before the close has had a turn of its own."""
+    terminal = terminal_with()
+    closing = asyncio.create_task(terminal.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    with pytest.raises(TerminalClosed):
+        terminal.bus.emit(Ping(0))
+    with pytest.raises(TerminalClosed):
+        await terminal.bus.publish(Ping(0))
+    with pytest.raises(TerminalClosed):
+        async with terminal.scope("box") as scope:
+            scope.bus.emit(Ping(0))
+    assert (await closing).handled == 0
+    assert_balanced(terminal.stats())
+
+
 async def test_closing_a_hundred_times_is_closing_once() -> None:
     """Every caller gets the same report; one that gives up does not stop the close."""
 

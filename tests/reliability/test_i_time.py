@@ -1,0 +1,166 @@
+"""I: delays, on the loop's own clock."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from reliability.support import Other, Work, assert_ledger, make_terminal, proven, turns
+
+from runtime import Event, EventBus, MailboxPolicy
+
+
+async def test_i1_wall_clock_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delay ends at exactly 1.0 s of the loop's clock, whatever becomes of the wall clock.
+
+    The scenario's `after` is the design's `delay`.
+    """
+    loop = asyncio.get_running_loop()
+    ended: list[tuple[int, float]] = []
+    wall_clock = time.time
+
+    async def handle(work: Work) -> None:
+        ended.append((work.number, loop.time() - began))
+
+    async with proven(handle) as terminal:
+        await asyncio.sleep(0.3)
+        began = loop.time()
+        terminal.bus.emit(Work(0), delay=1.0)
+        monkeypatch.setattr(time, "time", lambda: wall_clock() - 3600)
+        terminal.bus.emit(Work(1), delay=0.5, key="box")
+        await asyncio.sleep(0.75)
+        monkeypatch.setattr(time, "time", lambda: wall_clock() + 3600)
+        assert ended == [(1, 0.5)]
+        await asyncio.sleep(0.25)
+        await turns(3)
+        assert ended == [(1, 0.5), (0, 1.0)]
+    assert_ledger(terminal.stats(), handled=2)
+
+
+@pytest.mark.parametrize("key", [None, "box"], ids=["pool", "mailbox"])
+async def test_i1_order_of_equal_delays(key: str | None) -> None:
+    """Messages that are due at one moment are queued in the order in which they were emitted."""
+    order: list[int] = []
+
+    async def handle(work: Work) -> None:
+        order.append(work.number)
+        await asyncio.sleep(0)
+
+    loop = asyncio.get_running_loop()
+    async with proven(handle, concurrency=1) as terminal:
+        due = loop.time() + 4
+        for number in range(100):
+            if number % 10 == 0:
+                await asyncio.sleep(0.25)
+            # Of two that are due at one moment, the later has been given the shorter delay.
+            terminal.bus.emit(Work(number), delay=due - loop.time(), key=key)
+        terminal.bus.emit(Work(-1), delay=0, key=key)
+        await asyncio.sleep(2)
+        await terminal.drain()
+    assert order == [-1, *range(100)]
+    assert_ledger(terminal.stats(), handled=101)
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 3])
+async def test_i1_waits_in_line_when_due(capacity: int) -> None:
+    """A message whose mailbox is full when it is due waits for room, behind who waits already."""
+    gate = asyncio.Event()
+    order: list[int] = []
+
+    async def handle(work: Work) -> None:
+        await gate.wait()
+        order.append(work.number)
+
+    async with proven(handle, mailbox=MailboxPolicy(capacity=capacity)) as terminal:
+        terminal.bus.emit(Work(0), key="box")
+        await turns(2)
+        for number in range(1, capacity + 1):
+            terminal.bus.emit(Work(number), key="box")
+        waiting = [asyncio.create_task(terminal.bus.offer(Work(10), key="box"))]
+        for number in range(11, 13):
+            terminal.bus.emit(Work(number), key="box", delay=2)
+        await asyncio.sleep(3)
+        waiting.append(asyncio.create_task(terminal.bus.offer(Work(13), key="box")))
+        await turns(2)
+        assert_ledger(terminal.stats(), emitted=capacity + 3, pending=capacity + 3)
+        gate.set()
+        await asyncio.gather(*waiting)
+        await terminal.drain()
+    assert order == [*range(capacity + 1), *range(10, 14)]
+    assert_ledger(terminal.stats(), handled=capacity + 5)
+
+
+@pytest.mark.parametrize(("overflow", "kept"), [("drop_oldest", 2), ("drop_newest", 1)])
+async def test_i1_is_dropped_when_due(overflow: Any, kept: int, expected_logs: list[str]) -> None:
+    """Where a full mailbox drops, a message that is due is treated as one that is emitted."""
+    expected_logs += [r"Work .* was not handled \(overflow\)"]
+    gate = asyncio.Event()
+    order: list[int] = []
+
+    async def handle(work: Work) -> None:
+        await gate.wait()
+        order.append(work.number)
+
+    policy = MailboxPolicy(capacity=1, overflow=overflow)
+    async with proven(handle, mailbox=policy) as terminal:
+        terminal.bus.emit(Work(0), key="box")
+        await turns(2)
+        terminal.bus.emit(Work(1), key="box")
+        terminal.bus.emit(Work(2), key="box", delay=2)
+        await asyncio.sleep(2)
+        await turns(1)
+        assert_ledger(terminal.stats(), dropped=1, pending=2)
+        gate.set()
+    assert order == [0, kept]
+    assert_ledger(terminal.stats(), handled=2, dropped=1)
+
+
+async def test_i1_delay_restarts_the_count_of_causes(expected_logs: list[str]) -> None:
+    """A chain of causes with a delay in it goes on for ever; one without ends at max_hops."""
+    expected_logs += [r"Other .* was not handled \(hops\)"]
+    handled: list[Event] = []
+
+    async def periodic(work: Work, bus: EventBus[Event]) -> None:
+        handled.append(work)
+        if work.number < 50:
+            bus.emit(Work(work.number + 1), delay=1 if work.number % 3 == 0 else None)
+
+    async def runaway(other: Other, bus: EventBus[Event]) -> None:
+        handled.append(other)
+        bus.emit(Other(other.number + 1))
+
+    async with proven(periodic, runaway, max_hops=3) as terminal:
+        terminal.bus.emit(Work(0))
+        await asyncio.sleep(20)
+        terminal.bus.emit(Other(0), delay=1)
+        await asyncio.sleep(2)
+        await terminal.drain()
+    assert handled == [Work(number) for number in range(51)] + [Other(n) for n in range(4)]
+    assert_ledger(terminal.stats(), handled=55, failed=1)
+
+
+async def test_i2_many_delays_then_a_close(expected_logs: list[str]) -> None:
+    """All 10,000 are rejected by the close, none is handled after it, and no timer is left.
+
+    The scenario has ten times as many, which is for the stress tests.
+    """
+    expected_logs += ["with 10000 messages undelivered"]
+    handled: list[int] = []
+
+    async def handle(work: Work) -> None:
+        handled.append(work.number)
+
+    loop = asyncio.get_running_loop()
+    terminal = make_terminal(handle)
+    for number in range(10_000):
+        terminal.bus.emit(Work(number), key=number % 7 or None, delay=1 + number * 37 % 1000)
+    report = await terminal.close()
+    assert report.seconds == 0
+    assert sorted(each.number for each in report.undelivered) == list(range(10_000))
+    delays = [1 + each.number * 37 % 1000 for each in report.undelivered]
+    assert delays == sorted(delays)
+    assert_ledger(terminal.stats(), rejected_at_close=10_000, pending=0)
+    assert [each for each in loop._scheduled if not each.cancelled()] == []
+    await asyncio.sleep(2000)
+    assert handled == []
+    assert_ledger(terminal.stats(), emitted=10_000, rejected_at_close=10_000)
