@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -101,16 +100,16 @@ async def overload(count: int, capacity: int) -> tuple[int, float]:
 class Name:
     """A scope's name that counts how often it is looked up."""
 
-    def __init__(self, looked_up: Counter[object]) -> None:
-        self.looked_up = looked_up
+    def __init__(self) -> None:
+        self.looked_up = 0
 
     def __hash__(self) -> int:
         """Be looked up."""
-        self.looked_up[id(self)] += 1
-        return id(self)
+        self.looked_up += 1
+        return id(self) >> 4
 
     def __eq__(self, other: object) -> bool:
-        """Be itself."""
+        """Be nobody else."""
         return self is other
 
 
