@@ -69,10 +69,14 @@ async def turns(count: int) -> None:
 
 
 class Rounds:
-    """Counts how often the running loop has gone round since this was made."""
+    """Counts how often the running loop has gone round since this was made.
 
-    def __init__(self) -> None:
+    Raises `AssertionError` out of the loop beyond a limit: a loop that spins ends nothing else.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
         self.count = 0
+        self.limit = limit
         loop: Any = asyncio.get_running_loop()
         # Private to asyncio: what its loops do again and again until they are stopped.
         self._once: Callable[[], None] = loop._run_once
@@ -80,6 +84,7 @@ class Rounds:
 
     def _run_once(self) -> None:
         self.count += 1
+        assert self.limit is None or self.count <= self.limit
         self._once()
 
 
