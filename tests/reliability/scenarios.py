@@ -5,7 +5,7 @@ import gc
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from reliability.support import Work, assert_ledger, make_terminal, proven
+from reliability.support import Work, assert_ledger, make_terminal, proven, turns
 
 from runtime import MailboxPolicy, Scope
 
@@ -145,15 +145,19 @@ async def emit_many(count: int, *, measure: Callable[[], int]) -> tuple[int, int
                 terminal.bus.emit(Work(number), key=key)
             await terminal.drain()
 
-        grown = objects = 0
+        async def look() -> tuple[int, int]:
+            # Workers that have found nothing more to do end in a turn or two.
+            await turns(20)
+            gc.collect()
+            return measure(), len(gc.get_objects())
+
+        before = await look()
         for start in range(0, count + count // 10, 200):
             if start == count // 10:
-                gc.collect()
-                grown, objects = measure(), len(gc.get_objects())
+                before = await look()
             await burst(start, 200)
-        gc.collect()
-        grown, objects = measure() - grown, len(gc.get_objects()) - objects
+        after = await look()
         assert terminal._core.mailbox_names() == ()
         handled = count + count // 10
     assert_ledger(terminal.stats(), emitted=handled, handled=handled, pending=0, scopes=0)
-    return grown, objects
+    return after[0] - before[0], after[1] - before[1]
