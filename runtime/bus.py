@@ -160,9 +160,13 @@ class Host:
         box, message = bus._prepare(event, context, key, ttl, callback)  # noqa: SLF001
         if not core.reserve(box, message):
             worker = worker_of(core)
-            if worker is not None and worker.has_turn_of(box):
+            # The pool can only make room by starting something: who waits for that gives way.
+            gives_way = worker is not None and box is core.pool and worker.mailbox is box
+            if worker is not None and worker.has_turn_of(box) and not gives_way:
                 raise DeadlockError.no_room(worker.handler_name, event, box.name)
             place = core.await_room(box, message, worker is not None or bus._is_caused)  # noqa: SLF001
+            if gives_way:
+                core.leave_turn(box)
             try:
                 await place
             except TerminalClosed:
@@ -170,6 +174,9 @@ class Host:
             except BaseException:
                 core.leave_line(box, place)
                 raise
+            finally:
+                if gives_way:
+                    core.enter_turn(box)
         bus._post_reserved(box, message)  # noqa: SLF001
         return message
 

@@ -60,10 +60,13 @@ cdef class Worker:
 
     `cancelled` is set by the task's own `cancel`, so that a message costs no look at the task.
     `excused` says that its handler waits for the terminal's close, which does not wait for it.
+    `budget` is how many messages it may still take in a row, however often they suspend: a mailbox
+    that a worker keeps over a suspension is not to have the turn of those that are ready.
     """
 
     def __cinit__(self, Core core not None):
         self.core = core
+        self.budget = BATCH
 
     def __await__(self):
         return self
@@ -116,6 +119,11 @@ cdef class Worker:
         if self.excused:
             self.excused = False
             self.core.readmit(self.box)
+
+    @property
+    def mailbox(self):
+        """The mailbox whose message is being handled, or None."""
+        return self.box if self.message is not None else None
 
     @property
     def hears_dead_letters(self):
@@ -187,7 +195,7 @@ cdef class Worker:
     cdef object work(self):
         cdef Core core = self.core
         cdef Mailbox box
-        cdef int budget = BATCH
+        cdef int budget = self.budget
         cdef long long deadline = wall_clock() + BATCH_NANOSECONDS
         cdef object outcome
         while True:
@@ -199,6 +207,7 @@ cdef class Worker:
                 if budget & BATCH_CHECK == 0 and budget < BATCH:
                     if budget == 0 or (core.is_timed and wall_clock() >= deadline):
                         self.leave_box()
+                        self.budget = BATCH
                         return None
                 box = self.box
                 if box is None or box.head is None or box.ready or box.active >= box.limit:
@@ -214,6 +223,7 @@ cdef class Worker:
                     # Another worker has it.
                     self.retire()
                     return ENDED
+                self.budget = budget
                 self.hand_over()
                 return outcome
             self.complete()
@@ -228,6 +238,7 @@ cdef class Worker:
             self.retire()
             return ENDED
         core.searching -= 1
+        self.budget = BATCH
         self.wakeup = core.parked = core.loop.create_future()
         return next(self.wakeup.__await__())
 

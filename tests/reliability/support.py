@@ -30,10 +30,10 @@ FAILURES = r"failed to handle (Work|Other)"
 
 
 def make_terminal(*handlers: Callable[..., Any], **options: Any) -> BusTerminal[Event]:
-    """Return a terminal with handlers."""
+    """Return a terminal with handlers, of which classes are actors."""
     registry = MessageRegistry(event_base=Event)
     for each in handlers:
-        registry.register(each)
+        registry.register(each, lifetime="actor" if isinstance(each, type) else None)
     return BusTerminal(registry, **options)
 
 
@@ -66,3 +66,33 @@ async def turns(count: int) -> None:
     """Let the loop go round some times; no time passes."""
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+class Rounds:
+    """Counts how often the running loop has gone round since this was made.
+
+    Raises `AssertionError` out of the loop beyond a limit: a loop that spins ends nothing else.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.count = 0
+        self.limit = limit
+        loop: Any = asyncio.get_running_loop()
+        # Private to asyncio: what its loops do again and again until they are stopped.
+        self._once: Callable[[], None] = loop._run_once
+        loop._run_once = self._run_once
+
+    def _run_once(self) -> None:
+        self.count += 1
+        assert self.limit is None or self.count <= self.limit
+        self._once()
+
+
+def hold_until(gate: asyncio.Event, started: list[Any]) -> Callable[[Other], Any]:
+    """Return a handler that notes what it has started, and waits until a gate is open."""
+
+    async def hold(other: Other) -> None:
+        started.append(other)
+        await gate.wait()
+
+    return hold
