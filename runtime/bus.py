@@ -12,9 +12,13 @@ from contextvars import copy_context
 from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
-from runtime._bus import EventBus, MessageContext, Scope
+from runtime._actors import actor_exits, publish_to_actor
+from runtime._bus import EventBus, Scope
+from runtime._context import MessageContext
 from runtime._core import Core
 from runtime._dispatch import Handler, Plan
+from runtime._inbox import Inbox
+from runtime._lines import Lines
 from runtime._mailbox import Delivery, Mailbox
 from runtime._wiring import Call, Storage, make_storage
 from runtime._worker import Worker
@@ -72,6 +76,8 @@ class Host:
         self.core = Core(self, concurrency=concurrency, max_hops=max_hops)
         self.workers = Workers()
         self.failures = Failures(self.core)
+        self.lines = Lines(self.core)
+        self.inbox = Inbox(self.core)
         self.delays = Delays(self.core.post_due)
         self.blocks = Blocks()
         self.sunk = 0
@@ -158,13 +164,13 @@ class Host:
             # It waits for room when its time has come.
             return bus.emit(event, context, key=key, delay=delay, ttl=ttl, callback=callback)
         box, message = bus._prepare(event, context, key, ttl, callback)  # noqa: SLF001
-        if not core.reserve(box, message):
+        if not self.lines.reserve(box, message):
             worker = worker_of(core)
             # The pool can only make room by starting something: who waits for that gives way.
             gives_way = worker is not None and box is core.pool and worker.mailbox is box
             if worker is not None and worker.has_turn_of(box) and not gives_way:
                 raise DeadlockError.no_room(worker.handler_name, event, box.name)
-            place = core.await_room(box, message, worker is not None or bus._is_caused)  # noqa: SLF001
+            place = self.lines.wait(box, message, worker is not None or bus._is_caused)  # noqa: SLF001
             if gives_way:
                 core.leave_turn(box)
             try:
@@ -172,7 +178,7 @@ class Host:
             except TerminalClosed:
                 raise TerminalClosed.of(self.name, event) from None
             except BaseException:
-                core.leave_line(box, place)
+                self.lines.leave(box, place)
                 raise
             finally:
                 if gives_way:
@@ -182,7 +188,7 @@ class Host:
 
     def from_thread(self, bus: EventBus[E]) -> ThreadBus[E]:
         """Return the verbs of a bus for other threads."""
-        return ThreadBus(bus, self.core, self.name)
+        return ThreadBus(bus, self.core, self.inbox)
 
     async def sink_events(
         self, bus: EventBus[Any], events: Sequence[object], context: MessageContext | None
@@ -212,6 +218,16 @@ class Host:
             if self._sinking == 0:
                 self._sunk_all.set()
         self.sunk += len(records)
+
+    def publish_to_actor(
+        self,
+        handler: Handler,
+        event: object,
+        context: MessageContext | None,
+        storage: Storage,
+    ) -> Coroutine[Any, Any, Any]:
+        """Return the run of an actor's handler of a published event."""
+        return publish_to_actor(self.core, handler, event, context, storage)
 
     async def wait_for_actor(
         self,
@@ -451,7 +467,7 @@ class Host:
         except asyncio.CancelledError as error:
             # What is being built will end by itself; what has been built is left all the same.
             failures.append(error)
-        for exits in self.core.actor_exits(self.core.excused_boxes):
+        for exits in actor_exits(self.core, self.core.excused_boxes):
             home = make_storage(self.core, detached=True)
             home.exits = exits
             try:

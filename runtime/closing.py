@@ -43,7 +43,7 @@ class Shutdown:
     async def run(self) -> ShutdownReport:
         """Close, and report."""
         core, host = self.core, self.host
-        core.dismiss_lines(everybody=False)
+        host.lines.dismiss(everybody=False)
         await self.within(self.time_left, self.drained)
         if host.blocks.left:
             report(
@@ -51,10 +51,10 @@ class Shutdown:
                 host.name,
                 host.blocks.left,
             )
-        core.empty_inbox()
+        host.inbox.empty()
         core.begin_rejecting()
         # Handlers may have stood in line since.
-        core.dismiss_lines(everybody=True)
+        host.lines.dismiss(everybody=True)
         core.reject_delayed(host.delays.clear())
         stuck = await self.stop_workers()
         core.finish()

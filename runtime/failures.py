@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from runtime._bus import MessageContext, caused_by
+from runtime._context import MessageContext, caused_by
 from runtime._core import Core
 from runtime.messages import DeadLetter, DeadLetterReason
 from runtime.signature import HandlerSpec

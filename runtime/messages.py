@@ -6,7 +6,7 @@ from typing import Generic, Literal, TypeVar, dataclass_transform
 
 import msgspec
 
-from runtime._bus import MessageContext
+from runtime._context import MessageContext
 from runtime._mailbox import Delivery
 
 __all__ = (

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from runtime._bus import MessageContext
+from runtime._context import MessageContext
 
 __all__ = ("Listener", "Publisher", "concurrent", "isolated", "sequential")
 

@@ -10,7 +10,8 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from runtime._bus import MessageContext
+from runtime._actors import publish_to_actor
+from runtime._context import MessageContext
 from runtime._core import Core
 from runtime._dispatch import Handler, Plan
 from runtime._mailbox import Mailbox
@@ -145,7 +146,7 @@ async def handle(
     `on_turn` says that the caller has the turn of the mailbox that the handler's actor lives in.
     """
     if handler.actor is not None and not on_turn:
-        return await core.publish_to_actor(handler, message, context, storage)
+        return await publish_to_actor(core, handler, message, context, storage)
 
     if not plan.guards:
         return await call(handler, message, context, storage)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import FunctionType, MethodType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-from runtime._bus import MessageContext
+from runtime._context import MessageContext
 from runtime._wiring import ARGUMENT_LIMIT
 from runtime.errors import BusError, HandlerSignatureError
 

@@ -9,8 +9,10 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
-from runtime._bus import EventBus, MessageContext
+from runtime._bus import EventBus
+from runtime._context import MessageContext
 from runtime._core import Core
+from runtime._inbox import Inbox
 from runtime._mailbox import Delivery
 from runtime.errors import TerminalClosed, WrongLoop
 
@@ -39,10 +41,11 @@ class ThreadBus(Generic[E_contra]):
     `TerminalClosed` after its end, and what the verb itself raises.
     """
 
-    def __init__(self, bus: EventBus[E_contra], core: Core, name: str) -> None:
+    def __init__(self, bus: EventBus[E_contra], core: Core, inbox: Inbox) -> None:
         self._bus = bus
         self._core = core
-        self._name = name
+        self._inbox = inbox
+        self._name = core.host.name
 
     def publish(self, event: E_contra, context: MessageContext | None = None) -> None:
         """Run the event's handlers, and return when they have ended."""
@@ -133,7 +136,7 @@ class ThreadBus(Generic[E_contra]):
     def _block(self, errand: Errand[T], message: object) -> T:
         loop = self._loop(message)
         try:
-            self._core.call_from_thread(errand.start)
+            self._inbox.call(errand.start)
             while not errand.ended.wait(PATIENCE):
                 if loop.is_closed():
                     break

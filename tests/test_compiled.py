@@ -15,8 +15,11 @@ def test_the_core_is_what_the_layout_says() -> None:
     assert CORE == [
         "_actors",
         "_bus",
+        "_context",
         "_core",
         "_dispatch",
+        "_inbox",
+        "_lines",
         "_mailbox",
         "_wiring",
         "_worker",

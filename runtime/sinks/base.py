@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from runtime._bus import MessageContext
+from runtime._context import MessageContext
 
 __all__ = ("Record", "Sink")
 

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from runtime._bus import EventBus, MessageContext
+from runtime._bus import EventBus
+from runtime._context import MessageContext
 from runtime.delays import Delays
 from runtime.messages import Command, DeadLetter
 from runtime.terminal import BusTerminal

@@ -1,9 +1,13 @@
-"""What lives as long as a mailbox."""
+"""What lives as long as a mailbox, and how a publish reaches it."""
 
 cimport cython
 
+from runtime._core cimport Core
+from runtime._dispatch cimport Handler, Plan
 from runtime._mailbox cimport Actors, Mailbox
 from runtime._wiring cimport Factory, Storage, new_storage
+
+from runtime.errors import DeadlockError
 
 
 @cython.final
@@ -44,3 +48,48 @@ cdef inline Actors actors_of(Mailbox box):
     if box.actors is None:
         box.actors = Actors.__new__(Actors)
     return box.actors
+
+
+def publish_to_actor(
+    Core core not None, Handler handler, object event, object context, Storage storage
+):
+    """Return the coroutine that lets an actor handle a published event."""
+    cdef Mailbox box = actor_mailbox(core, handler, event, storage)
+    cdef Storage link = storage
+    if storage.owner is None or storage.closed or storage.box is not box:
+        return core.host.wait_for_actor(box, handler, event, context, storage.hops)
+    while link is not None:
+        if (<Handler>link.owner).actor is handler.actor:
+            raise DeadlockError.itself(handler.spec, box.name)
+        link = link.parent
+    plan = Plan((handler,), guards=core.table.find(event).guards)
+    return core.host.run_on_turn(box, plan, handler, event, context, storage.branch(handler))
+
+
+cdef Mailbox actor_mailbox(Core core, Handler handler, object event, Storage storage):
+    """Return the mailbox whose actor hears an event published in a scope."""
+    cdef Plan plan = core.table.find(event)
+    cdef Mailbox box
+    if plan.key_field is not None:
+        box = core.keyed_mailbox(plan, event)
+        if box is not None:
+            return box
+    box = storage.box
+    if box is None or box.name is None:
+        raise core.host.no_actor_key(handler.spec, event)
+    return core.mailbox(box.name) if box.forgotten else box
+
+
+def actor_exits(Core core not None, object kept):
+    """Take what the actors' mailboxes have entered, the last made first; not the `kept` ones.
+
+    Returns a list of context managers, to be left from its end, for each mailbox.
+    """
+    cdef Mailbox box
+    cdef list taken = []
+    for box in (*core.boxes.values(), core.pool, core.notices):
+        if box.actors is not None and box.actors.exits and box not in kept:
+            taken.append(box.actors.exits)
+            box.actors = None
+    taken.reverse()
+    return taken

@@ -1,25 +1,10 @@
 """Fields of what every verb touches; see the .pyx for what they mean."""
 
-from libc.stdint cimport uint64_t
-
+from runtime._context cimport MessageContext
 from runtime._core cimport Core
 from runtime._dispatch cimport Plan
 from runtime._mailbox cimport Delivery, Mailbox
 from runtime._wiring cimport Provider, Storage
-
-
-cdef class MessageContext:
-    cdef uint64_t id_high
-    cdef uint64_t id_low
-    cdef uint64_t correlation_high
-    cdef uint64_t correlation_low
-    cdef uint64_t causation_high
-    cdef uint64_t causation_low
-    cdef long long stamp
-    cdef object _headers
-
-    cdef int make_id(self) except -1
-    cdef int caused_by(self, MessageContext cause) except -1
 
 
 cdef class EventBus:

@@ -21,8 +21,6 @@ cdef class Core:
     cdef readonly Storage root
     cdef readonly object observer
     cdef dict boxes
-    cdef dict lines
-    cdef list inbox
     cdef list undelivered
     cdef readonly list excused_boxes
     cdef object quiet
@@ -32,7 +30,6 @@ cdef class Core:
     cdef unsigned long thread
     cdef int searching
     cdef int max_hops
-    cdef bint inbox_awake
     cdef bint is_alert
     cdef bint is_timed
     cdef Phase phase
@@ -58,7 +55,6 @@ cdef class Core:
     cdef int accept(self, Mailbox box, Delivery message) except -1
     cdef Delivery crowd_out(self, Mailbox box, Delivery message)
     cdef int drop(self, Mailbox box, Delivery message, int capacity) except -1
-    cdef int post_kept(self, Mailbox box, Delivery message) except -1
     cdef int enqueue(self, Mailbox box, Delivery message) except -1
     cdef int append(self, Mailbox box, Delivery message) except -1
     cdef Delivery take(self, Mailbox box)
@@ -70,8 +66,6 @@ cdef class Core:
     cdef Mailbox pop_ready(self)
     cdef int wake(self) except -1
     cdef int release(self, Mailbox box) except -1
-    cdef int grant(self, Mailbox box) except -1
-    cdef int rouse(self) except -1
     cdef Py_ssize_t busy(self) except -1
     cdef int check_quiet(self) except -1
     cdef Py_ssize_t stranded(self, Mailbox box) except -1

@@ -4,8 +4,8 @@ A mailbox is idle, in the run queue, or being worked on. `Core.searching` counts
 are awake and will look at the queue again; whoever makes a mailbox ready wakes one only if there
 is none. `Core.parked` is the future that the one idle worker awaits.
 
-Every message comes in through `accept`, `schedule` or the inbox that other threads fill, and goes
-out through `end`, once.
+Every message comes in through `accept`, `schedule` or the inbox that other threads fill
+(`_inbox`), perhaps after standing in line (`_lines`), and goes out through `end`, once.
 """
 
 cimport cython
@@ -31,13 +31,12 @@ from runtime._mailbox cimport (
     new_delivery,
     new_mailbox,
 )
-from runtime._wiring cimport Storage, new_storage
+from runtime._wiring cimport new_storage
 
 import logging
 from asyncio import _get_running_loop
-from collections import OrderedDict
 
-from runtime.errors import DeadlockError, MailboxFull, TerminalClosed, WrongLoop
+from runtime.errors import MailboxFull, TerminalClosed, WrongLoop
 
 cdef object logger = logging.getLogger("runtime")
 
@@ -65,8 +64,6 @@ cdef class Core:
         self.root.detached = True
         self.root.exits = []
         self.boxes = {}
-        self.lines = {}
-        self.inbox = []
         self.undelivered = []
         self.excused_boxes = []
         self.is_alert = True
@@ -236,7 +233,7 @@ cdef class Core:
             self.queued -= 1
             self.running += 1
             if box.blocked:
-                self.grant(box)
+                self.host.lines.grant(box)
         return message
 
     cdef int abandon(self, Delivery message, State state, object reason, object error) except -1:
@@ -290,7 +287,7 @@ cdef class Core:
         message.state = QUEUED
         box.pinned -= 1
         if message.plan.overflow == REJECT and (box.blocked or self.is_full(box, message)):
-            self.stand_in_line(box, message, message, True)
+            self.host.lines.stand(box, message, message, True)
             return
         if self.is_full(box, message):
             dropped = self.crowd_out(box, message)
@@ -313,106 +310,6 @@ cdef class Core:
         self.abandon(
             message, REJECTED, "closed", TerminalClosed.of(self.host.name, message.event)
         )
-
-    # Room
-
-    def reserve(self, Mailbox box not None, Delivery message not None):
-        """Promise a place to a message unless the mailbox is full or somebody is before it."""
-        if box.blocked or box.granted > 0 or self.is_full(box, message):
-            return False
-        box.reserved += 1
-        box.granted += 1
-        return True
-
-    def await_room(self, Mailbox box not None, Delivery message not None, bint is_inside):
-        """Stand in line for room; the future returned means a reserved place.
-
-        `is_inside` says that a handler waits, who may go on while the terminal closes.
-        """
-        cdef object place
-        if self.phase >= CLOSED:
-            raise TerminalClosed.of(self.host.name)
-        place = self.loop.create_future()
-        self.stand_in_line(box, place, message, is_inside)
-        return place
-
-    def stand_in_line(
-        self, Mailbox box, object who, Delivery message not None, bint is_inside
-    ):
-        """Wait for room behind whoever waits already: a future, or a message that is due."""
-        if box not in self.lines:
-            self.lines[box] = OrderedDict()
-        self.lines[box][who] = (message.plan.capacity, is_inside)
-        box.blocked = True
-
-    def leave_line(self, Mailbox box not None, object place):
-        """Give up a place, reserved already or not; the next in line has it."""
-        if place.done() and not place.cancelled() and place.exception() is None:
-            box.reserved -= 1
-            box.granted -= 1
-        if box.blocked:
-            self.lines[box].pop(place, None)
-            self.grant(box)
-        self.release(box)
-
-    def post_reserved(self, Mailbox box not None, Delivery message not None):
-        """Accept a message into the place that the line has given it."""
-        box.granted -= 1
-        self.post_kept(box, message)
-
-    cdef int post_kept(self, Mailbox box, Delivery message) except -1:
-        """Accept a message into a reserved place."""
-        box.reserved -= 1
-        if self.phase >= CLOSED:
-            raise TerminalClosed.of(self.host.name, message.event)
-        self.accept_rare(box, message, True)
-        if box.blocked:
-            self.grant(box)
-        return 0
-
-    def return_place(self, Mailbox box not None):
-        """Give up a reserved place."""
-        box.reserved -= 1
-        if box.blocked:
-            self.grant(box)
-        self.release(box)
-
-    cdef int grant(self, Mailbox box) except -1:
-        """Give what room there is to the first in line."""
-        cdef object line = self.lines[box]
-        while line:
-            who = next(iter(line))
-            if box.count + box.reserved >= line[who][0]:
-                break
-            if box.granted > 0 and isinstance(who, Delivery):
-                # It would overtake those who have a place, and have not come to take it yet.
-                break
-            del line[who]
-            if isinstance(who, Delivery):
-                self.enqueue(box, <Delivery>who)
-            elif not who.done():
-                box.reserved += 1
-                box.granted += 1
-                who.set_result(None)
-        if not line:
-            del self.lines[box]
-            box.blocked = False
-        return 0
-
-    def dismiss_lines(self, *, bint everybody):
-        """Wake with `TerminalClosed` who waits from outside, or `everybody`."""
-        cdef Mailbox box
-        for box, line in list(self.lines.items()):
-            for who, (_, is_inside) in list(line.items()):
-                if is_inside and not everybody:
-                    continue
-                line.pop(who, None)
-                if isinstance(who, Delivery):
-                    self.queued -= 1
-                    self.reject(who)
-                elif not who.done():
-                    who.set_exception(TerminalClosed.of(self.host.name))
-            self.grant(box)
 
     # The run queue
 
@@ -487,65 +384,6 @@ cdef class Core:
             self.host.start_worker(self.loop)
         self.searching += 1
         return 0
-
-    # Other threads
-
-    def post_from_thread(self, Mailbox box not None, Delivery message not None):
-        """Accept a message in another thread, into the inbox, and wake the loop; say whether.
-
-        It is not if the mailbox has been forgotten meanwhile. Between the first question and the
-        last count no other thread runs: no Python code is called.
-        """
-        cdef tuple entry = (box, message)
-        if self.phase >= CLOSED:
-            raise TerminalClosed.of(self.host.name, message.event)
-        if box.forgotten:
-            return False
-        if self.is_full(box, message):
-            raise MailboxFull.of(message.event, message.plan.capacity, box.name)
-        box.reserved += 1
-        self.queued += 1
-        self.emitted += 1
-        self.inbox.append(entry)
-        self.rouse()
-        return True
-
-    def call_from_thread(self, object call):
-        """Call something on the loop, after what the same thread has sent before."""
-        self.inbox.append(call)
-        self.rouse()
-
-    cdef int rouse(self) except -1:
-        """Wake the loop, once for whatever gathers until it looks."""
-        if self.inbox_awake:
-            return 0
-        self.inbox_awake = True
-        try:
-            self.loop.call_soon_threadsafe(self.empty_inbox)
-        except RuntimeError as error:
-            # The loop has been closed this very moment.
-            self.inbox_awake = False
-            raise TerminalClosed.of(self.host.name) from error
-        except BaseException:
-            # Interrupted: let the next try again.
-            self.inbox_awake = False
-            raise
-        return 0
-
-    def empty_inbox(self):
-        """Queue what other threads have sent."""
-        cdef Mailbox box
-        cdef Delivery message
-        cdef list batch
-        self.inbox_awake = False
-        batch, self.inbox = self.inbox, []
-        for entry in batch:
-            if isinstance(entry, tuple):
-                box, message = entry
-                box.reserved -= 1
-                self.enqueue(box, message)
-            else:
-                entry()
 
     # Life
 
@@ -638,7 +476,7 @@ cdef class Core:
             count += 1
             message = message.next
         if box.blocked:
-            count += sum(isinstance(who, Delivery) for who in self.lines[box])
+            count += self.host.lines.messages(box)
         return count
 
     def ledger(self):
@@ -679,20 +517,7 @@ cdef class Core:
                     future.set_result(None)
         return 0
 
-    # Actors
-
-    def publish_to_actor(self, Handler handler, object event, object context, Storage storage):
-        """Return the coroutine that lets an actor handle a published event."""
-        cdef Mailbox box = self.actor_mailbox(handler, event, storage)
-        cdef Storage link = storage
-        if storage.owner is None or storage.closed or storage.box is not box:
-            return self.host.wait_for_actor(box, handler, event, context, storage.hops)
-        while link is not None:
-            if (<Handler>link.owner).actor is handler.actor:
-                raise DeadlockError.itself(handler.spec, box.name)
-            link = link.parent
-        plan = Plan((handler,), guards=self.table.find(event).guards)
-        return self.host.run_on_turn(box, plan, handler, event, context, storage.branch(handler))
+    # Turns
 
     def enter_turn(self, Mailbox box not None):
         """Keep a mailbox from starting its next message, besides the one that is running."""
@@ -702,30 +527,3 @@ cdef class Core:
         """Let a mailbox go on."""
         box.active -= 1
         self.release(box)
-
-    def actor_mailbox(self, Handler handler, object event, Storage storage):
-        """Return the mailbox whose actor hears an event published in a scope."""
-        cdef Plan plan = self.table.find(event)
-        cdef Mailbox box
-        if plan.key_field is not None:
-            box = self.keyed_mailbox(plan, event)
-            if box is not None:
-                return box
-        box = storage.box
-        if box is None or box.name is None:
-            raise self.host.no_actor_key(handler.spec, event)
-        return self.mailbox(box.name) if box.forgotten else box
-
-    def actor_exits(self, object kept):
-        """Take what the actors' mailboxes have entered, the last made first; not the `kept` ones.
-
-        Returns a list of context managers, to be left from its end, for each mailbox.
-        """
-        cdef Mailbox box
-        cdef list taken = []
-        for box in (*self.boxes.values(), self.pool, self.notices):
-            if box.actors is not None and box.actors.exits and box not in kept:
-                taken.append(box.actors.exits)
-                box.actors = None
-        taken.reverse()
-        return taken

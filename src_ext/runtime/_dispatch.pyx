@@ -293,7 +293,7 @@ cdef class Publication:
     cdef PyObject* reach_actor(self, Handler handler) noexcept:
         """Return the coroutine that lets an actor handle the event, or NULL with an error set."""
         try:
-            coroutine = self.storage.core.publish_to_actor(
+            coroutine = self.storage.core.host.publish_to_actor(
                 handler, self.event, self.context, self.storage
             )
         except BaseException as error:

@@ -1,5 +1,10 @@
-from typing import final
+from collections.abc import Collection, Coroutine
+from typing import Any, final
 
+from runtime._context import MessageContext
+from runtime._core import Core
+from runtime._dispatch import Handler
+from runtime._mailbox import Mailbox
 from runtime._wiring import Factory, Storage
 
 @final
@@ -7,3 +12,12 @@ class ActorProvider(Factory):
     def home(self, storage: Storage) -> Storage: ...
     def is_built(self, storage: Storage) -> bool: ...
     def keep(self, storage: Storage, value: object) -> None: ...
+
+def publish_to_actor(
+    core: Core,
+    handler: Handler,
+    event: object,
+    context: MessageContext | None,
+    storage: Storage,
+) -> Coroutine[Any, Any, Any]: ...
+def actor_exits(core: Core, kept: Collection[Mailbox]) -> list[list[tuple[Any, bool]]]: ...

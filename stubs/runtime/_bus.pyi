@@ -1,11 +1,11 @@
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from types import GenericAlias, TracebackType
 from typing import Any, Generic, Self, TypeVar, final, overload
 
-from typing_extensions import TypeForm, disjoint_base
+from typing_extensions import TypeForm
 
+from runtime._context import MessageContext
 from runtime._core import Core
 from runtime._mailbox import Delivery, Mailbox
 from runtime._wiring import Provider, Storage
@@ -16,20 +16,6 @@ from runtime.threads import ThreadBus
 _R = TypeVar("_R")
 _T = TypeVar("_T")
 _E_contra = TypeVar("_E_contra", contravariant=True)
-
-@disjoint_base
-class MessageContext:
-    def __init__(self, *, headers: Mapping[str, str] | None = None) -> None: ...
-    @property
-    def id(self) -> str: ...
-    @property
-    def correlation_id(self) -> str: ...
-    @property
-    def causation_id(self) -> str | None: ...
-    @property
-    def time(self) -> datetime: ...
-    @property
-    def headers(self) -> Mapping[str, str]: ...
 
 @final
 class EventBus(Generic[_E_contra]):
@@ -136,5 +122,4 @@ class ScopeProvider(Provider):
     def __new__(cls, core: Core) -> ScopeProvider: ...
 
 def root_bus(core: Core) -> EventBus[Any]: ...
-def caused_by(cause: MessageContext) -> MessageContext: ...
 def as_seconds(name: str, value: object) -> float: ...

@@ -3,7 +3,7 @@ from typing import Any, Final, Self, final
 
 from typing_extensions import disjoint_base
 
-from runtime._bus import MessageContext
+from runtime._context import MessageContext
 from runtime._core import Core
 from runtime._dispatch import Handler
 from runtime._mailbox import Mailbox

@@ -155,7 +155,20 @@ async def test_a_message_expires_if_it_is_not_started_in_time() -> None:
     assert [number for _, number in clock.handled] == [0, 2]
 
 
-async def test_time_to_live_counts_from_the_queue() -> None:
+async def test_time_in_line_counts() -> None:
+    """A message that waited for room is as old as its offer."""
+    clock = Clock(seconds=2)
+    async with terminal_with(clock.tick, mailbox=MailboxPolicy(1)) as terminal:
+        for number in range(2):
+            await terminal.bus.offer(Tick(number), key="box")
+            await asyncio.sleep(0)
+        late = await terminal.bus.offer(Tick(2), key="box", ttl=3)
+        with pytest.raises(DeliveryFailed, match="expired"):
+            await late.wait()
+    assert [number for _, number in clock.handled] == [0, 1]
+
+
+async def test_time_to_live_begins_after_a_delay() -> None:
     """After a delay, a message has its whole time to live."""
     clock = Clock(seconds=5)
     async with terminal_with(clock.tick) as terminal:
