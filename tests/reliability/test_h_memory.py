@@ -4,7 +4,6 @@ import sys
 
 from reliability.scenarios import emit_many
 
-
 COUNT = 200_000
 TOLERANCE = COUNT // 200
 """Blocks that the free lists of the interpreter and of the core may keep; a few hundred do."""
