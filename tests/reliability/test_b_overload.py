@@ -91,7 +91,7 @@ async def test_b3_policies_drop_what_they_say(
         assert letter.error.message is letter.message
         dead.append(letter.message.number)
 
-    policy: Any = MailboxPolicy(capacity=100, overflow=overflow)  # type: ignore[arg-type]
+    policy: Any = MailboxPolicy(capacity=100, overflow=overflow)
     options = {"mailbox": policy, "concurrency": 1}
     async with proven(hold_until(gate, started), handle, hear, **options) as terminal:
         terminal.bus.emit(Other(), key=key)
