@@ -245,14 +245,14 @@ cdef class Worker:
             message.index = plan.count
             return self.start_publisher()
         while message.index < plan.count:
+            if self.cancelled:
+                self.bequeath()
+                return None
             handler = <Handler>PyTuple_GET_ITEM(plan.handlers, message.index)
             message.index += 1
             outcome = self.start(handler)
             if outcome is not ENDED:
                 return outcome
-            if self.cancelled and message.index < plan.count:
-                self.bequeath()
-                return None
         return ENDED
 
     cdef object start(self, Handler handler):
