@@ -97,6 +97,11 @@ async def test_e1_cancel_at_every_suspension(
     assert points > 5
 
 
+async def test_e1_cancelled_when_room_comes() -> None:
+    """Whoever is cancelled at the turn in which there is room for it leaves that to the next."""
+    await cancel_everywhere(offer, laters=range(15))
+
+
 async def starting(stand: Stand) -> None:
     """Have an actor's object, and be building a singleton that nobody waits for any more."""
     await stand.terminal.open()

@@ -172,27 +172,32 @@ async def test_f4_blocked_producers_wake() -> None:
     assert_ledger(terminal.stats(), emitted=6, handled=6)
 
 
-async def test_f4_a_handlers_offer_ends_at_the_deadline(expected_logs: list[str]) -> None:
-    """A handler that still waits for room at the deadline is refused, and nothing hangs."""
-    expected_logs += [FAILURES, "with 1 messages undelivered"]
+async def test_f4_offers_from_inside_end_at_the_deadline(expected_logs: list[str]) -> None:
+    """What a handler has begun to offer is refused then, and what is due in line is rejected."""
+    expected_logs += [FAILURES, "with 3 messages undelivered"]
+    offers: list[asyncio.Task[object]] = []
 
     async def handle(work: Work) -> None:
         await asyncio.sleep(60)
 
     async def produce(other: Other, bus: EventBus[Event]) -> None:
-        with pytest.raises(TerminalClosed):
-            await bus.offer(Work(2), key="box")
-        with pytest.raises(TerminalClosed):
-            await bus.offer(Work(3), key="elsewhere")
+        # Tasks that outlive their handler, and are nobody's to cancel.
+        works = map(Work, range(2, 4))
+        offers.extend(asyncio.create_task(bus.offer(work, key="box")) for work in works)
+        await turns(2)
 
     terminal = make_terminal(handle, produce, mailbox=MailboxPolicy(capacity=1))
     terminal.bus.emit(Work(0), key="box")
     await turns(2)
     terminal.bus.emit(Work(1), key="box")
-    producing = terminal.bus.emit(Other())
-    await turns(2)
+    for number in range(4, 6):
+        terminal.bus.emit(Work(number), key="box", delay=1)
+    await terminal.bus.emit(Other()).wait()
+    await asyncio.sleep(2)
     report = await terminal.close(timeout=5)
     assert report.seconds == 5
-    assert producing.done()
-    assert report.undelivered == (Work(1),)
-    assert_ledger(terminal.stats(), failed=2 - report.handled, rejected_at_close=1, pending=0)
+    refusals = await asyncio.gather(*offers, return_exceptions=True)
+    assert [type(each) for each in refusals] == [TerminalClosed] * 2
+    assert [each.message for each in refusals] == [Work(2), Work(3)]
+    assert sorted(each.number for each in report.undelivered) == [1, 4, 5]
+    assert_ledger(terminal.stats(), handled=1, failed=1, rejected_at_close=3, pending=0)

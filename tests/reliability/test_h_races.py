@@ -2,9 +2,12 @@
 
 import asyncio
 import random
+import threading
+from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from reliability.support import Other, Work, assert_ledger, make_terminal, turns
 
 from runtime import Delivery, Event, EventBus, MailboxPolicy
@@ -90,19 +93,21 @@ async def test_h9_close_meets_messages(runtime_seed: int, expected_logs: list[st
         await Race(drawn).run()
 
 
+def emit(bus: Any, key: Hashable) -> Delivery | None:
+    """Emit in another thread; None is refused."""
+    try:
+        delivery: Delivery = bus.emit(Work(0), key=key)
+    except TerminalClosed:
+        return None
+    return delivery
+
+
 def test_h9_close_meets_messages_from_threads(expected_logs: list[str]) -> None:
     """In 1,000 trials a message from another thread is handled, or refused in that thread."""
     handled: list[Event] = []
 
     def handle(work: Work) -> None:
         handled.append(work)
-
-    def emit(bus: Any) -> Delivery | None:
-        try:
-            delivery: Delivery = bus.emit(Work(0), key="box")
-        except TerminalClosed:
-            return None
-        return delivery
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -111,7 +116,7 @@ def test_h9_close_meets_messages_from_threads(expected_logs: list[str]) -> None:
             for trial in range(TRIALS):
                 terminal = make_terminal(handle)
                 await terminal.open()
-                emitting = loop.run_in_executor(threads, emit, terminal.bus.from_thread)
+                emitting = loop.run_in_executor(threads, emit, terminal.bus.from_thread, "box")
                 await turns(trial % 4)
                 await terminal.close()
                 delivery = await emitting
@@ -121,3 +126,53 @@ def test_h9_close_meets_messages_from_threads(expected_logs: list[str]) -> None:
         assert len(handled) == accepted
 
     asyncio.run(main(), debug=False)
+
+
+class HalfWay:
+    """A key that keeps the thread that looks it up until it is let go."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.let_go = threading.Event()
+
+    def __hash__(self) -> int:
+        """Wait, but not on the loop."""
+        if threading.current_thread() is not threading.main_thread():
+            self.reached.set()
+            self.let_go.wait()
+        return 1
+
+
+@pytest.mark.parametrize("is_over", [False, True], ids=["closing", "closed"])
+def test_h9_close_meets_a_thread_half_way(is_over: bool) -> None:
+    """A thread that is inside `emit` when the close begins is in time, when it ends too late."""
+    handled: list[Event] = []
+
+    async def handle(event: Event) -> None:
+        handled.append(event)
+        await gate.wait() if isinstance(event, Other) else None
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        terminal = make_terminal(handle)
+        terminal.bus.emit(Other())
+        await turns(2)
+        key = HalfWay()
+        with ThreadPoolExecutor(1) as threads:
+            emitting = loop.run_in_executor(threads, emit, terminal.bus.from_thread, key)
+            key.reached.wait()
+            closing = asyncio.create_task(terminal.close())
+            await turns(3)
+            if is_over:
+                gate.set()
+                await closing
+            key.let_go.set()
+            delivery = await emitting
+            gate.set()
+            await closing
+        assert (delivery is None) == is_over
+        assert handled == ([Other()] if is_over else [Other(), Work(0)])
+        assert_ledger(terminal.stats(), handled=len(handled), pending=0)
+
+    gate = asyncio.Event()
+    asyncio.run(main())

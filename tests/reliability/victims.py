@@ -1,7 +1,7 @@
 """Coroutines that are cancelled at a chosen suspension, and what they may leave open."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable
 from functools import partial
 from typing import Any
 
@@ -17,14 +17,14 @@ LIMIT = 500
 class Victim:
     """Await a coroutine, and cancel the task that does at the suspensions with these numbers.
 
-    It is cancelled `at_once`, which asyncio delivers whatever comes first, or soon, when what it
-    waits for may have ended meanwhile.
+    It is cancelled at once, or so many turns `later` if it still waits there: what it waits for
+    may be ending at the same time.
     """
 
-    def __init__(self, coroutine: Awaitable[Any], *at: int, at_once: bool) -> None:
+    def __init__(self, coroutine: Awaitable[Any], *at: int, later: int | None) -> None:
         self.coroutine = coroutine
         self.at = at
-        self.at_once = at_once
+        self.later = later
         self.suspensions = 0
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -40,16 +40,25 @@ class Victim:
             if self.suspensions in self.at:
                 task = asyncio.current_task()
                 assert task is not None
-                if self.at_once:
+                if self.later is None:
                     task.cancel()
                 else:
-                    asyncio.get_running_loop().call_soon(task.cancel)
+                    self.cancel_later(task, self.suspensions, self.later)
             try:
                 yield awaited
             except BaseException as error:  # noqa: BLE001 -- given to the coroutine
                 step = partial(inner.throw, error)
             else:
                 step = partial(next, inner)
+
+    def cancel_later(self, task: asyncio.Task[Any], suspension: int, turns: int) -> None:
+        """Cancel a task after some turns, unless it has gone on."""
+        if self.suspensions != suspension:
+            return
+        if turns == 0:
+            task.cancel()
+        else:
+            asyncio.get_running_loop().call_soon(self.cancel_later, task, suspension, turns - 1)
 
 
 class Disk:
@@ -142,6 +151,8 @@ class Stand:
         await self.terminal.close()
         assert_ledger(self.terminal.stats(), pending=0, scopes=0)
         assert sorted(self.left) == sorted(self.entered)
+        # No place is kept for anybody: a mailbox that is empty is forgotten.
+        assert self.terminal._core.mailbox_names() == ()
         # What was cancelled while it opened was never open.
         assert self.disk.calls in ([], ["opening"], ["opening", "opened", "closing", "closed"])
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -160,18 +171,21 @@ class Scoped:
 
 
 async def cancel_everywhere(
-    scenario: Callable[[Stand], Coroutine[Any, Any, Any]], *, again: int = 0
+    scenario: Callable[[Stand], Coroutine[Any, Any, Any]],
+    *,
+    again: int = 0,
+    laters: Iterable[int | None] = (None, 1),
 ) -> int:
     """Cancel a scenario at each suspension in turn, until it ends by itself: say how many.
 
     With `again` it is cancelled a second time that many suspensions later.
     """
     points = 0
-    for at_once in (True, False):
+    for later in laters:
         for k in range(1, LIMIT):
             stand = Stand()
             at = (k, k + again) if again else (k,)
-            victim = Victim(scenario(stand), *at, at_once=at_once)
+            victim = Victim(scenario(stand), *at, later=later)
             task = asyncio.ensure_future(await_it(victim))
             await asyncio.wait([task])
             if not task.cancelled():

@@ -1,4 +1,8 @@
-"""The verbs for other threads. What many threads do at once is a scenario of its own (H1)."""
+"""The verbs for other threads.
+
+Whose thread a verb is for stands in test_whose_thread.py; what many threads do at once is a scenario
+of its own (H1).
+"""
 
 import asyncio
 import threading
@@ -10,14 +14,12 @@ import pytest
 from unit.support import terminal_with
 
 from runtime import (
-    BusTerminal,
     Command,
     Event,
     EventBus,
     MailboxPolicy,
     MessageContext,
     Record,
-    run,
 )
 from runtime.errors import MailboxFull, NoHandler, ScopeClosed, TerminalClosed, WrongLoop
 
@@ -232,21 +234,6 @@ async def test_one_thread_is_served_in_its_order() -> None:
     assert heard.numbers == [1, 2, 3, 4]
 
 
-async def test_the_thread_brings_its_context_variables() -> None:
-    """Handlers run under a copy of the values in the calling thread."""
-    heard = Heard()
-    async with terminal_with(heard.tick) as terminal:
-
-        def work() -> None:
-            current.set("thread")
-            terminal.bus.from_thread.emit(Tick(1))
-            terminal.bus.from_thread.publish(Tick(2))
-
-        await asyncio.get_running_loop().run_in_executor(None, work)
-        await terminal.drain()
-    assert heard.values == ["thread", "thread"]
-
-
 async def test_what_only_the_loop_can_decide_goes_through_the_loop() -> None:
     """A policy that drops, an unseen type, a chain that is too long, a scope that holds."""
     heard = Heard()
@@ -297,35 +284,6 @@ async def test_a_handler_in_a_thread_may_emit() -> None:
     assert heard == [(1, ids[0])]
 
 
-VERBS: list[Callable[[EventBus[Event]], Any]] = [
-    lambda bus: bus.emit(Tick()),
-    lambda bus: bus.publish(Tick()),
-    lambda bus: bus.offer(Tick()),
-    lambda bus: bus.send(Add(1, 2)),
-    lambda bus: bus.sink(Tick()),
-]
-
-
-@pytest.mark.parametrize("verb", VERBS, ids=["emit", "publish", "offer", "send", "sink"])
-async def test_a_verb_on_another_thread_is_refused(verb: Callable[..., Any]) -> None:
-    """It says whose terminal it is, whether a loop runs in that thread or not."""
-    heard = Heard()
-    async with terminal_with(heard.tick, heard.add) as terminal:
-
-        async def elsewhere() -> None:
-            result = verb(terminal.bus)
-            if asyncio.iscoroutine(result) or hasattr(result, "__await__"):
-                await result
-
-        def work() -> None:
-            with pytest.raises(WrongLoop, match="belongs to another thread"):
-                asyncio.run(elsewhere())
-
-        await in_thread(work)
-        assert terminal.stats().emitted == 0
-    assert heard.numbers == []
-
-
 def test_another_loop_of_the_same_thread_is_refused() -> None:
     """Waking a worker from there would leave the message to a loop that sleeps."""
     heard = Heard()
@@ -346,22 +304,6 @@ def test_another_loop_of_the_same_thread_is_refused() -> None:
     other.close()
 
 
-async def test_from_thread_on_the_own_thread_is_refused() -> None:
-    """Its verbs would wait for themselves."""
-    async with terminal_with() as terminal:
-        bus = terminal.bus.from_thread
-        for verb in (bus.emit, bus.publish, bus.offer, bus.sink):
-            with pytest.raises(WrongLoop, match="belongs to this very thread"):
-                verb(Tick())
-
-
-def test_a_terminal_that_is_not_open_has_no_loop() -> None:
-    """A thread cannot open it."""
-    terminal = terminal_with()
-    with pytest.raises(WrongLoop, match="has not been opened"):
-        terminal.bus.from_thread.emit(Tick())
-
-
 async def test_a_closed_terminal_and_a_left_scope_refuse() -> None:
     """The thread is told what it would be told on the loop."""
     heard = Heard()
@@ -377,19 +319,6 @@ async def test_a_closed_terminal_and_a_left_scope_refuse() -> None:
             await in_thread(verb, Tick(5))
         assert caught.value.message == Tick(5)
     assert terminal.stats().emitted == 0
-
-
-def test_a_loop_that_is_gone_is_a_closed_terminal() -> None:
-    """Nobody waits for a loop that does not run any more."""
-    found: list[BusTerminal[Event]] = []
-
-    async def main() -> None:
-        found.append(await terminal_with().__aenter__())
-
-    run(main())
-    for verb in (found[0].bus.from_thread.emit, found[0].bus.from_thread.publish):
-        with pytest.raises(TerminalClosed):
-            Result(lambda verb=verb: verb(Tick())).join()
 
 
 async def test_a_delivery_can_be_awaited_on_another_loop() -> None:
