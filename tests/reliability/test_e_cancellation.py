@@ -8,6 +8,8 @@ import pytest
 from reliability.support import FAILURES, Other, Work, assert_ledger, turns
 from reliability.victims import Stand, cancel_everywhere
 
+from runtime import Event, MessageRegistry
+
 
 async def fill(stand: Stand) -> None:
     """Have a mailbox start a message, and fill it."""
@@ -51,6 +53,36 @@ async def publish(stand: Stand) -> None:
     assert stand.handled == [0, 1, 2]
 
 
+async def publish_to_an_actor(stand: Stand) -> None:
+    """Wait for an actor in its mailbox, behind a message that it handles and one that is queued."""
+
+    class Clerk:
+        def __init__(self) -> None:
+            self.is_busy = False
+
+        async def hear(self, other: Other) -> None:
+            assert not self.is_busy
+            self.is_busy = True
+            try:
+                await turns(3)
+            finally:
+                self.is_busy = False
+            stand.handled.append(other.number)
+
+    registry = MessageRegistry(event_base=Event)
+    registry.register(Clerk, lifetime="actor")
+    stand.terminal.include(registry)
+    stand.actors = ("box",)
+    await stand.terminal.open()
+    async with stand.terminal.scope("box") as scope:
+        scope.bus.emit(Other(0))
+        await turns(2)
+        scope.bus.emit(Other(1))
+        await scope.bus.publish(Other(2))
+        await scope.bus.publish(Other(3))
+    assert stand.handled == [0, 1, 2, 3]
+
+
 async def block(stand: Stand) -> None:
     """Enter blocks one inside the other, emit in them, held back and not, and leave them."""
     async with stand.terminal, stand.terminal.scope("a") as outer:
@@ -83,7 +115,7 @@ async def sink(stand: Stand) -> None:
 @pytest.mark.parametrize("again", [0, 1, 2, 3])
 @pytest.mark.parametrize(
     "scenario",
-    [offer, drain, close, publish, block, wait, sink],
+    [offer, drain, close, publish, publish_to_an_actor, block, wait, sink],
     ids=lambda scenario: scenario.__name__,
 )
 async def test_e1_cancel_at_every_suspension(

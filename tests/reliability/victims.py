@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from reliability.support import Boom, Other, Work, assert_ledger
+from reliability.support import Other, Work, assert_ledger
 
-from runtime import BusTerminal, Event, EventBus, MailboxPolicy, MessageRegistry, Record
+from runtime import BusTerminal, Event, MailboxPolicy, MessageRegistry, Record
 
 LIMIT = 500
 """No victim here suspends that often."""
@@ -98,6 +98,7 @@ class Stand:
         self.left: list[str] = []
         self.handled: list[int] = []
         self.steps = 1
+        self.actors: tuple[object, ...] = ()
         self.persisting: asyncio.Task[None] | None = None
         registry = MessageRegistry(event_base=Event)
         registry.factory(self.shared, lifetime="singleton")
@@ -133,14 +134,10 @@ class Stand:
         async for _ in self._resource("scoped"):
             yield Scoped()
 
-    async def work(
-        self, work: Work, shared: "Shared", scoped: "Scoped", bus: EventBus[Event]
-    ) -> None:
+    async def work(self, work: Work, shared: "Shared", scoped: "Scoped") -> None:
         """Handle a message in a few steps."""
         for _ in range(3):
             await asyncio.sleep(0)
-        if work.producer == -1:
-            raise Boom
         self.handled.append(work.number)
 
     async def other(self, other: Other, kept: "Kept") -> None:
@@ -151,8 +148,8 @@ class Stand:
         await self.terminal.close()
         assert_ledger(self.terminal.stats(), pending=0, scopes=0)
         assert sorted(self.left) == sorted(self.entered)
-        # No place is kept for anybody: a mailbox that is empty is forgotten.
-        assert self.terminal._core.mailbox_names() == ()
+        # No place is kept for anybody: a mailbox that is empty is forgotten, unless it has actors.
+        assert {*self.terminal._core.mailbox_names()} <= {*self.actors}
         # What was cancelled while it opened was never open.
         assert self.disk.calls in ([], ["opening"], ["opening", "opened", "closing", "closed"])
         assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -164,9 +164,15 @@ async def is_cancelled_by_its_timeout(event: Ping) -> None:
 
 MISCHIEF = (cancels_its_task, swallows, is_cancelled, fails_in_a_group, is_cancelled_by_its_timeout)
 
+
+def eager(loop: Any, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+    """Make eager tasks; uvloop passes an option to factories that asyncio's own may not know."""
+    return asyncio.Task(coroutine, loop=loop, **{**options, "eager_start": True})
+
+
 FACTORIES: dict[str, Any] = {
     "plain": None,
-    "eager": getattr(asyncio, "eager_task_factory", "missing"),
+    "eager": eager,
     "of the user's own": lambda loop, coroutine, **options: asyncio.Task(
         coroutine, loop=loop, **options
     ),
@@ -182,7 +188,7 @@ def test_every_handler_finds_a_task_that_nobody_has_cancelled(
     mischief: Callable[..., Any], loop: str, factory: Any, debug: bool, kind: str
 ) -> None:
     """Whatever the handler before has done to its task, on any loop, with any task factory."""
-    if factory == "missing":
+    if factory is eager and not hasattr(asyncio, "eager_task_factory"):
         pytest.skip("eager tasks are new in CPython 3.12")
     found: list[int] = []
     inside: list[bool] = []

@@ -1,7 +1,7 @@
 """The verbs for other threads.
 
-Whose thread a verb is for stands in test_whose_thread.py; what many threads do at once is a scenario
-of its own (H1).
+Whose thread a verb is for stands in test_whose_thread.py; what many threads do at once is a
+scenario of its own (H1).
 """
 
 import asyncio
