@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from runtime._actors import actor_exits, publish_to_actor
-from runtime._bus import EventBus, Scope
+from runtime._bus import EventBus, Scope, as_seconds
 from runtime._context import MessageContext
 from runtime._core import Core
 from runtime._dispatch import Handler, Plan
@@ -26,6 +26,7 @@ from runtime.blocks import Blocks
 from runtime.building import abandon, leave, leave_at_once, prepare, raise_together
 from runtime.delays import Delays
 from runtime.errors import (
+    AskTimeout,
     DeadlockError,
     NoActorKey,
     ScopeClosed,
@@ -35,7 +36,7 @@ from runtime.errors import (
 )
 from runtime.failures import Failures, report
 from runtime.lifetimes import Wired
-from runtime.messages import DeadLetter, DeadLetterReason
+from runtime.messages import Command, DeadLetter, DeadLetterReason
 from runtime.publishers import Listener, sequential
 from runtime.running import attempt, handle, publish, send
 from runtime.signature import HandlerSpec
@@ -47,6 +48,13 @@ __all__ = ("EventBus", "Host")
 
 
 E = TypeVar("E")
+R = TypeVar("R")
+
+
+def time_out(reply: asyncio.Future[Any], command: object, timeout: float) -> None:
+    """End the wait for a reply."""
+    if not reply.done():
+        reply.set_exception(AskTimeout.of(command, timeout))
 
 
 def itself(value: object) -> object:
@@ -186,6 +194,43 @@ class Host:
         bus._post_reserved(box, message)  # noqa: SLF001
         return message
 
+    async def ask(
+        self,
+        bus: EventBus[Any],
+        command: Command[R],
+        context: MessageContext | None,
+        key: object,
+        timeout: float,
+    ) -> R:
+        """Have a command carried out from a mailbox, and wait for the reply."""
+        timeout = as_seconds("timeout", timeout)
+        box, message = bus._prepare_ask(command, context, key)  # noqa: SLF001
+        worker = worker_of(self.core)
+        gives_way = worker is not None and worker.mailbox is self.core.pool
+        if worker is not None and worker.has_turn_of(box) and not gives_way:
+            raise DeadlockError.asks_itself(worker.handler_name, command, box.name)
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[R] = loop.create_future()
+        self.core.ask(box, message, reply)
+        timer = loop.call_later(timeout, functools.partial(time_out, reply, command, timeout))
+        if gives_way:
+            # What it waits for may need the slot.
+            self.core.leave_turn(self.core.pool)
+        try:
+            return await reply
+        finally:
+            timer.cancel()
+            message.give_up()
+            # The error's traceback leads here.
+            del reply
+            if gives_way:
+                self.core.enter_turn(self.core.pool)
+
+    def late_reply(self, command: object, context: MessageContext, handler: HandlerSpec) -> None:
+        """Tell of a reply that nobody waits for any more."""
+        msg = f"nobody waits for the reply to {shorten(command)} any more"
+        self.bury(command, context, handler, "late_reply", TimeoutError(msg))
+
     def from_thread(self, bus: EventBus[E]) -> ThreadBus[E]:
         """Return the verbs of a bus for other threads."""
         return ThreadBus(bus, self.core, self.inbox)
@@ -305,11 +350,14 @@ class Host:
         """Run an actor's handler for whoever waits for it, and keep its reply."""
         message.keep_reply(await self.run_attempt(plan, handler, event, context, storage))
 
-    async def leave_and_raise(self, storage: Storage, error: BaseException | None) -> None:
-        """Leave what a scope has entered, then let the error that ended it go on."""
+    async def leave_and_raise(
+        self, storage: Storage, error: BaseException | None, reply: object = None
+    ) -> object:
+        """Leave what a scope has entered, then let the error that ended it, or the reply, go on."""
         await leave(storage, error)
         if error is not None:
             raise error
+        return reply
 
     def leave_at_once(self, storage: Storage) -> None:
         """Leave what a scope has entered without awaiting, as a coroutine that is closed does."""

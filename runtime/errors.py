@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runtime.sinks.base import Record
 
 __all__ = (
+    "AskTimeout",
     "BusError",
     "ContextMismatch",
     "DeadlockError",
@@ -216,6 +217,18 @@ class ScopeClosed(BusError):
         )
 
 
+class AskTimeout(BusError, TimeoutError):
+    """A command was not replied to in time; whether it was, or will be, carried out is unknown."""
+
+    @classmethod
+    def of(cls, command: object, timeout: float) -> Self:
+        """Say which command, and how long it was waited for."""
+        return cls(
+            f"no reply to {shorten(command)} came within {timeout} s; if its handler has been "
+            f"started it goes on, so the outcome is unknown"
+        )
+
+
 class DeadlockError(BusError):
     """A wait could never end, because it waits for itself."""
 
@@ -225,6 +238,15 @@ class DeadlockError(BusError):
         return cls(
             f"{handler.name} ({handler.location}): the actor of mailbox {box!r} is handling a "
             f"message and publishes to itself, which it could never finish; emit instead"
+        )
+
+    @classmethod
+    def asks_itself(cls, handler: str, command: object, box: Hashable) -> Self:
+        """Say which handler waits for a reply that only its own end would let begin."""
+        where = "its own mailbox" if box is None else f"its own mailbox {box!r}"
+        return cls(
+            f"{handler} asks {where} for {shorten(command)}, which starts nothing before this "
+            f"handler has ended; send the command, or emit an event"
         )
 
     @classmethod

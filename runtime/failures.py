@@ -44,7 +44,9 @@ class Failures:
             self.cut_off += 1
             return self.count_in(DeadLetter(message, name, "closed", error))
         letter = self.count_in(DeadLetter(message, name, reason, error))
-        if reason == "failed" or handler is not None:
+        if reason == "late_reply":
+            report("%s: %s", name, error)
+        elif reason == "failed" or handler is not None:
             self.log(message, context, handler, error)
         elif reason != "closed":
             # What a close turns away is in its report.

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, TypeGuard, get_args, get_origin, get_type_hints
 
 from runtime._actors import ActorProvider
-from runtime._bus import BusProvider, EventBus, Scope, ScopeProvider
+from runtime._bus import EventBus, Scope
 from runtime._context import MessageContext
 from runtime._core import Core
+from runtime._givens import BusProvider, ScopeProvider
 from runtime._wiring import (
     Call,
     Constant,

@@ -20,7 +20,7 @@ __all__ = (
 
 R_co = TypeVar("R_co", covariant=True)
 
-DeadLetterReason = Literal["failed", "overflow", "expired", "hops", "closed"]
+DeadLetterReason = Literal["failed", "overflow", "expired", "hops", "closed", "late_reply"]
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))

@@ -12,8 +12,9 @@ class Stats:
     """What a terminal has done so far.
 
     `emitted == handled + failed + dropped + expired + rejected_at_close + pending`, at any moment
-    in which no code of the runtime is running. `published` and `sent` count inline runs, `sunk`
-    events that the store has confirmed, `scopes` the blocks that are open.
+    in which no code of the runtime is running. `published` and `sent` count
+    inline runs, `asked` the asks among what was emitted, `sunk` events that the store has
+    confirmed, `scopes` the blocks that are open.
     """
 
     emitted: int
@@ -25,6 +26,7 @@ class Stats:
     pending: int
     published: int
     sent: int
+    asked: int
     sunk: int
     dead_letters: int
     scopes: int

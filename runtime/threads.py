@@ -55,6 +55,19 @@ class ThreadBus(Generic[E_contra]):
         """Have the command carried out, and return the reply."""
         return self._await(lambda: self._bus.send(command, context), command)
 
+    def ask(
+        self,
+        command: Command[R],
+        context: MessageContext | None = None,
+        *,
+        key: Hashable | None = None,
+        timeout: float = 5.0,
+    ) -> R:
+        """Have the command carried out from a mailbox, and return the reply."""
+        return self._await(
+            lambda: self._bus.ask(command, context, key=key, timeout=timeout), command
+        )
+
     def emit(
         self,
         event: E_contra,

@@ -28,6 +28,7 @@ ORDER = [
     "_actors",
     "_worker",
     "_bus",
+    "_givens",
     "messages",
     "scope",
     "publishers",

@@ -4,7 +4,7 @@ from runtime._context cimport MessageContext
 from runtime._core cimport Core
 from runtime._dispatch cimport Plan
 from runtime._mailbox cimport Delivery, Mailbox
-from runtime._wiring cimport Provider, Storage
+from runtime._wiring cimport Storage
 
 
 cdef class EventBus:
@@ -34,9 +34,4 @@ cdef class Scope(Storage):
     cdef list held
 
 
-cdef class BusProvider(Provider):
-    cdef Core core
-
-
-cdef class ScopeProvider(Provider):
-    cdef Core core
+cdef EventBus new_bus(Core core, Storage storage, Mailbox box, object cause, int hops)

@@ -18,7 +18,7 @@ from runtime._mailbox cimport (
     as_callback,
     new_delivery,
 )
-from runtime._wiring cimport Provider, Storage, new_storage
+from runtime._wiring cimport Storage, new_storage
 
 from types import GenericAlias
 
@@ -226,6 +226,22 @@ cdef class EventBus:
         self.check()
         return self.core.host.offer(self, event, context, key, delay, ttl, callback)
 
+    def ask(self, object command, MessageContext context=None, *, object key=None, timeout=5.0):
+        """Have the command carried out from a mailbox, and return the reply.
+
+        The mailbox is chosen as with `emit`; the command takes a place in it, and is handled in
+        its turn, in a scope of its own, under the caller's context variables. The handler's
+        exception propagates unchanged, and makes no dead letter. Cancelling the wait, or its end
+        after `timeout` seconds, keeps a command from starting that has not; one that runs goes on,
+        and its reply becomes a notice.
+
+        Raises, when awaited, `AskTimeout`, `NoHandler`, `MailboxFull`, `TerminalClosed`,
+        `ScopeClosed`, `NoActorKey`, `WrongLoop`, and `DeadlockError` if a handler asks the mailbox
+        that waits for this handler.
+        """
+        self.check()
+        return self.core.host.ask(self, command, context, key, timeout)
+
     @property
     def from_thread(self):
         """The same verbs for other threads than that of the terminal's loop."""
@@ -249,6 +265,16 @@ cdef class EventBus:
         plan = self.core.table.find(event)
         message = self.message_of(plan, event, context, callback, ttl)
         return self.route(plan, event, key), message
+
+    def _prepare_ask(self, object command, MessageContext context, object key):
+        """Return the mailbox that a command would go to, and the command as a message for it."""
+        cdef Plan plan
+        self.admit(command)
+        plan = self.core.table.find(command)
+        if plan.count == 0:
+            raise NoHandler.of(command)
+        message = self.message_of(plan, command, context, None, None)
+        return self.route(plan, command, key), message
 
     def _post_reserved(self, Mailbox box not None, Delivery message not None):
         """Accept a message into the place that was reserved for it, or hold it back there."""
@@ -558,40 +584,3 @@ cdef class Scope(Storage):
         self.cache = None
         if self.box is not None:
             (<Core>self.core).release(<Mailbox>self.box)
-
-
-@cython.final
-cdef class BusProvider(Provider):
-    """Serves the bus of the scope at hand, bound to the message being handled."""
-
-    def __cinit__(self, Core core not None):
-        self.core = core
-
-    cdef object provide(self, object context, Storage storage):
-        if storage is None:
-            return new_bus(self.core, None, None, None, 0)
-        return new_bus(
-            self.core,
-            None if storage.detached else storage,
-            <Mailbox>storage.box,
-            context if context is not None else storage.cause,
-            storage.hops,
-        )
-
-
-@cython.final
-cdef class ScopeProvider(Provider):
-    """Serves the scope at hand."""
-
-    def __cinit__(self, Core core not None):
-        self.core = core
-
-    cdef object provide(self, object context, Storage storage):
-        cdef Scope scope
-        if isinstance(storage, Scope):
-            return storage
-        # The scope of one call, opened without a block: a face for it.
-        scope = Scope.__new__(Scope)
-        scope.core = self.core
-        scope.inside = storage if storage is not None else self.core.root
-        return scope

@@ -47,11 +47,17 @@ cdef extern from *:
     #endif
     }
 
+    static CYTHON_INLINE int runtime_is_awaitable(PyObject* candidate) {
+        PyAsyncMethods* methods = Py_TYPE(candidate)->tp_as_async;
+        return methods != NULL && methods->am_await != NULL;
+    }
+
     /* Lets a function whose callee has set an exception return by the exception path. */
     static CYTHON_INLINE int runtime_reraise(void) { return -1; }
     """
     long long wall_clock "runtime_wall_clock"() noexcept
     unsigned long thread_mark "runtime_thread_mark"() noexcept
+    bint is_awaitable "runtime_is_awaitable"(PyObject* candidate) noexcept
     # Only where an exception is set.
     object take_error "runtime_take_error"()
     int reraise "runtime_reraise"() except -1

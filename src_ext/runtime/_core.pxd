@@ -1,7 +1,7 @@
 """Fields of a terminal's core; see the .pyx for what they mean."""
 
 from runtime._dispatch cimport Handler, Plan, Table
-from runtime._mailbox cimport HANDLED, PLAIN, Delivery, Mailbox, State
+from runtime._mailbox cimport ASK, HANDLED, Delivery, Mailbox, State
 from runtime._wiring cimport Storage
 
 cdef enum Phase:
@@ -46,6 +46,7 @@ cdef class Core:
     cdef long long rejected
     cdef long long published
     cdef long long sent
+    cdef long long asked
     cdef public Py_ssize_t scopes
 
     cdef Mailbox mailbox(self, object name)
@@ -75,7 +76,7 @@ cdef class Core:
 
     cdef inline int end(self, Delivery message, State state) except -1:
         # End a message: once, whatever has become of it.
-        if self.observer is not None and state == HANDLED and message.kind == PLAIN:
+        if self.observer is not None and state == HANDLED and message.kind <= ASK:
             self.observer.handled(message.event)
         if message.callbacks is not None:
             message.notify(self.loop)

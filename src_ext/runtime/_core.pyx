@@ -15,13 +15,13 @@ from cpython.object cimport PyObject
 from runtime._capi cimport PyContext_CopyCurrent, dict_get, take_error, thread_mark
 from runtime._dispatch cimport DROP_OLDEST, REJECT, Handler, Plan, Table
 from runtime._mailbox cimport (
+    ASK,
     CONTROL,
     DELAYED,
     DROPPED,
     EXPIRED,
     FAILED,
     NOTICE,
-    PLAIN,
     QUEUED,
     REJECTED,
     WITHDRAWN,
@@ -199,6 +199,13 @@ cdef class Core:
         self.control += 1
         return message
 
+    def ask(self, Mailbox box not None, Delivery message not None, object future):
+        """Accept a command whose reply goes into a future. Raises `MailboxFull`."""
+        message.kind = ASK
+        message.callbacks = future
+        self.accept(box, message)
+        self.asked += 1
+
     def post_notice(self, object letter, object context):
         """Queue a dead letter for whoever is registered for it, outside capacity and ledger."""
         cdef Plan plan
@@ -228,7 +235,7 @@ cdef class Core:
         if box.head is None:
             box.tail = None
         box.active += 1
-        if message.kind == PLAIN:
+        if message.kind <= ASK:
             box.count -= 1
             self.queued -= 1
             self.running += 1
@@ -252,7 +259,13 @@ cdef class Core:
         return 0
 
     cdef int bury(self, Delivery message, object handler, object reason, object error) except -1:
-        """Record a failure to handle a message; those who hear of dead letters will."""
+        """Record a failure to handle a message; those who hear of dead letters will.
+
+        An ask makes none: its failure is its caller's.
+        """
+        if message.kind == ASK:
+            message.failures = [error]
+            return 0
         if message.failures is None:
             message.failures = []
         # Under the emitter's context variables, so that a trace follows the message.
@@ -491,6 +504,7 @@ cdef class Core:
             "pending": self.delayed + self.queued + self.running,
             "published": self.published,
             "sent": self.sent,
+            "asked": self.asked,
             "scopes": self.scopes,
         }
 

@@ -9,6 +9,7 @@ from runtime._capi cimport (
     Py_DecRef,
     PyIter_Send,
     PySendResult,
+    is_awaitable,
     is_coroutine,
 )
 from runtime._wiring cimport Call, Provider, Storage
@@ -87,6 +88,28 @@ cdef class Publication:
 cdef object as_exception(object kind, object value, object traceback)
 cdef PyObject* awaitable_raw(PyObject* result) noexcept
 cdef PySendResult throw_raw(object coroutine, object error, PyObject** yielded) noexcept
+
+
+cdef inline PySendResult start_reply(
+    PyObject* result, PyObject** coroutine, PyObject** yielded
+) noexcept:
+    # As `start_result`, but PYGEN_RETURN comes with a reference to what was returned.
+    cdef PySendResult status
+    if result == NULL:
+        return PYGEN_ERROR
+    if not is_coroutine(result):
+        if not is_awaitable(result):
+            yielded[0] = result
+            return PYGEN_RETURN
+        result = awaitable_raw(result)
+        if result == NULL:
+            return PYGEN_ERROR
+    status = PyIter_Send(result, <PyObject*>None, yielded)
+    if status == PYGEN_NEXT:
+        coroutine[0] = result
+    else:
+        Py_DecRef(result)
+    return status
 
 
 cdef inline PySendResult start_result(

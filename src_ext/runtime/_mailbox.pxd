@@ -17,6 +17,7 @@ cdef enum State:
 
 cdef enum Kind:
     PLAIN
+    ASK
     CONTROL
     NOTICE
 
@@ -38,6 +39,7 @@ cdef class Delivery:
 
     cdef int settle(self, State state) except -1
     cdef int notify(self, object loop) except -1
+    cdef int answer(self) except -1
 
 
 cdef class DeliveryWait:

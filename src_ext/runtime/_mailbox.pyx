@@ -91,6 +91,30 @@ cdef class Delivery:
         else:
             self.callbacks.append(callback)
 
+    cdef int answer(self) except -1:
+        """Give whoever asks the reply, or the error."""
+        future, self.callbacks = self.callbacks, None
+        reply, self.reply = self.reply, None
+        failures, self.failures = self.failures, None
+        if future.done():
+            return 0
+        if failures is None:
+            future.set_result(reply)
+        elif isinstance(failures[0], StopIteration):
+            # A future cannot carry it.
+            error = RuntimeError("a handler raised StopIteration")
+            error.__cause__ = failures[0]
+            future.set_exception(error)
+        else:
+            future.set_exception(failures[0])
+        return 0
+
+    def give_up(self):
+        """Keep an ask from starting, if it has not, and nobody's reply from being kept."""
+        if self.state == QUEUED:
+            self.state = WITHDRAWN
+        self.callbacks = None
+
     def __repr__(self):
         return f"<Delivery {STATES[<int>self.state]} at {id(self):#x}>"
 
@@ -103,6 +127,9 @@ cdef class Delivery:
 
     cdef int notify(self, object loop) except -1:
         """Tell those who wait for the message's end that it has come."""
+        if self.kind == ASK:
+            self.answer()
+            return 0
         callbacks, self.callbacks = self.callbacks, None
         for callback in callbacks:
             try:
@@ -226,7 +253,7 @@ cdef class Mailbox:
         """Take the first message out that capacity counts; None if there is none."""
         cdef Delivery before = None
         cdef Delivery message = self.head
-        while message is not None and message.kind != PLAIN:
+        while message is not None and message.kind > ASK:
             before, message = message, message.next
         if message is None:
             return None

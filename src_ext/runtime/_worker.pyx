@@ -22,14 +22,22 @@ from runtime._capi cimport (
     wall_clock,
 )
 from runtime._core cimport CLOSED, OVER, Core
-from runtime._dispatch cimport ENDED, Handler, Plan, as_exception, start_result, throw_raw
+from runtime._dispatch cimport (
+    ENDED,
+    Handler,
+    Plan,
+    as_exception,
+    start_reply,
+    start_result,
+    throw_raw,
+)
 from runtime._mailbox cimport (
+    ASK,
     CONTROL,
     EXPIRED,
     FAILED,
     HANDLED,
     NOTICE,
-    PLAIN,
     REJECTED,
     RUNNING,
     WITHDRAWN,
@@ -286,7 +294,7 @@ cdef class Worker:
         cdef PyObject* coroutine = NULL
         cdef PySendResult status
         self.handler = handler
-        if handler.needs_scope or message.kind != PLAIN or (
+        if handler.needs_scope or message.kind > ASK or (
             not message.plan.simple and (not handler.simple or message.plan.guarded)
         ):
             self.storage = new_storage(
@@ -310,11 +318,18 @@ cdef class Worker:
                 )
                 return self.advance(None)
         PyContext_Enter(<object>variables)
-        status = start_result(
-            handler.call.invoke_raw(message.event, message.context, self.storage),
-            &coroutine,
-            &yielded,
-        )
+        if message.kind == ASK:
+            status = start_reply(
+                handler.call.invoke_raw(message.event, message.context, self.storage),
+                &coroutine,
+                &yielded,
+            )
+        else:
+            status = start_result(
+                handler.call.invoke_raw(message.event, message.context, self.storage),
+                &coroutine,
+                &yielded,
+            )
         if status == PYGEN_NEXT:
             self.coroutine = <object>coroutine
             Py_DecRef(coroutine)
@@ -348,10 +363,12 @@ cdef class Worker:
         cdef object outcome
         if status != PYGEN_NEXT and self.storage is not None and self.storage.exits:
             # What a nested run has entered in this scope; the error goes on after it.
+            outcome = None
             if yielded != NULL:
+                outcome = <object>yielded
                 Py_DecRef(yielded)
             self.coroutine = self.core.host.leave_and_raise(
-                self.storage, take_error() if status == PYGEN_ERROR else None
+                self.storage, take_error() if status == PYGEN_ERROR else None, outcome
             )
             return self.advance(None)
         if status == PYGEN_ERROR:
@@ -359,6 +376,8 @@ cdef class Worker:
             return ENDED
         if status == PYGEN_RETURN:
             if yielded != NULL:
+                if self.message.kind == ASK:
+                    self.message.reply = <object>yielded
                 Py_DecRef(yielded)
             if self.coroutine is not None or self.storage is not None:
                 self.end_attempt(None)
@@ -378,9 +397,9 @@ cdef class Worker:
             return 0
         if message.failures is None:
             message.failures = []
-        if message.kind == CONTROL:
+        if message.kind == CONTROL or message.kind == ASK:
             if self.core.phase >= CLOSED and isinstance(error, CancelledError):
-                # The publisher was not cancelled; the terminal was closed under it.
+                # Whoever waits was not cancelled; the terminal was closed under it.
                 closed = TerminalClosed.of(self.core.host.name, message.event)
                 closed.__cause__ = error
                 error = closed
@@ -410,7 +429,7 @@ cdef class Worker:
         self.box.active -= 1
         if message.state != RUNNING:
             state = message.state
-        if message.kind != PLAIN:
+        if message.kind > ASK:
             core.control -= 1
         else:
             core.running -= 1
@@ -418,13 +437,18 @@ cdef class Worker:
                 core.handled += 1
             elif state == FAILED:
                 core.failed += 1
-            elif state == EXPIRED:
+            elif state == EXPIRED or state == WITHDRAWN:
+                # Also an ask that was given up before it had started.
                 core.expired += 1
             else:
                 core.rejected += 1
         if self.excused:
             self.readmit()
             core.host.end_excused()
+        if message.kind == ASK and state <= FAILED and (
+            message.callbacks is None or message.callbacks.done()
+        ):
+            core.host.late_reply(message.event, message.context, self.handler.spec)
         core.end(message, state)
         return 0
 

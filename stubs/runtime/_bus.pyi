@@ -8,7 +8,7 @@ from typing_extensions import TypeForm
 from runtime._context import MessageContext
 from runtime._core import Core
 from runtime._mailbox import Delivery, Mailbox
-from runtime._wiring import Provider, Storage
+from runtime._wiring import Storage
 from runtime.messages import Command
 from runtime.sinks.base import Record
 from runtime.threads import ThreadBus
@@ -48,6 +48,14 @@ class EventBus(Generic[_E_contra]):
         ttl: float | None = None,
         callback: Callable[[Delivery], object] | None = None,
     ) -> Coroutine[Any, Any, Delivery]: ...
+    def ask(
+        self,
+        command: Command[_R],
+        context: MessageContext | None = None,
+        *,
+        key: Hashable | None = None,
+        timeout: float = 5.0,
+    ) -> Coroutine[Any, Any, _R]: ...
     @property
     def from_thread(self) -> ThreadBus[_E_contra]: ...
     @overload
@@ -65,6 +73,9 @@ class EventBus(Generic[_E_contra]):
         key: object,
         ttl: float | None,
         callback: Callable[[Delivery], object] | None,
+    ) -> tuple[Mailbox, Delivery]: ...
+    def _prepare_ask(
+        self, command: object, context: MessageContext | None, key: object
     ) -> tuple[Mailbox, Delivery]: ...
     def _post_reserved(self, box: Mailbox, message: Delivery) -> None: ...
     def _post_from_thread(
@@ -112,14 +123,6 @@ class Scope(Storage, Generic[_E_contra]):
     def _release(self) -> None: ...
     def _forget(self) -> None: ...
     def _end(self) -> None: ...
-
-@final
-class BusProvider(Provider):
-    def __new__(cls, core: Core) -> BusProvider: ...
-
-@final
-class ScopeProvider(Provider):
-    def __new__(cls, core: Core) -> ScopeProvider: ...
 
 def root_bus(core: Core) -> EventBus[Any]: ...
 def as_seconds(name: str, value: object) -> float: ...

@@ -262,6 +262,7 @@ async def test_stats_name_the_whole_ledger() -> None:
             "pending": 1,
             "published": 1,
             "sent": 0,
+            "asked": 0,
             "sunk": 0,
             "dead_letters": 0,
             "scopes": 2,
