@@ -5,7 +5,9 @@ import sqlite3
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks.workload import (
     BURST,
@@ -215,6 +217,36 @@ async def queue_and_worker_per_key() -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
+async def queue_and_future(*, in_flight: bool = False) -> AsyncIterator[Run]:
+    """A worker that takes commands and futures from a queue, one or many at a time."""
+    command = COMMAND
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[tuple[Any, asyncio.Future[int]]] = asyncio.Queue()
+
+    async def work() -> None:
+        while True:
+            asked, future = await queue.get()
+            future.set_result(await reply(asked, Context()))
+
+    async def ask() -> int:
+        future: asyncio.Future[int] = loop.create_future()
+        queue.put_nowait((command, future))
+        return await future
+
+    async def run(n: int) -> None:
+        for _ in range(n):
+            await ask()
+
+    async def run_burst(n: int) -> None:
+        for _ in range(n // BURST):
+            await asyncio.gather(*(ask() for _ in range(BURST)))
+
+    worker = asyncio.create_task(work())
+    yield run_burst if in_flight else run
+    worker.cancel()
+
+
+@asynccontextmanager
 async def executemany() -> AsyncIterator[Run]:
     """The same rows in the same batches, with the same pragmas, straight into SQLite."""
     # Made beforehand, so that only SQLite is timed; each row has an id of its own.
@@ -248,5 +280,7 @@ FLOORS = [
     Case("emit", "asyncio.Queue + worker", queue_and_worker),
     Case("emit", "create_task per event", task_per_event),
     Case("emit 10,000 keys", "queue + worker per key", queue_and_worker_per_key, MAILBOXES),
+    Case("ask", "Queue + Future", queue_and_future),
+    Case("ask, 50 in flight", "Queue + Future", partial(queue_and_future, in_flight=True)),
     Case("sink", "executemany", executemany, SINK_BATCH * 4),
 ]

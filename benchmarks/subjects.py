@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,24 @@ async def emit_many() -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
+async def ask_mailbox(*, in_flight: bool = False, key: str | None = "box") -> AsyncIterator[Run]:
+    """Ask a command of one mailbox, one or many at a time."""
+    command = COMMAND
+    async with BusTerminal(registry_of(reply)) as terminal:
+        bus = terminal.bus
+
+        async def run(n: int) -> None:
+            for _ in range(n):
+                await bus.ask(command, key=key)
+
+        async def run_burst(n: int) -> None:
+            for _ in range(n // BURST):
+                await asyncio.gather(*(bus.ask(command, key=key) for _ in range(BURST)))
+
+        yield run_burst if in_flight else run
+
+
+@asynccontextmanager
 async def sink_batches() -> AsyncIterator[Run]:
     """Sink batches of events into SQLite."""
     events = [EVENT] * SINK_BATCH
@@ -222,5 +241,7 @@ SUBJECTS = [
     Case("emit", "runtime, key=", emit_keyed),
     Case("emit", "runtime, sync handler", emit_sync),
     Case("emit 10,000 keys", "runtime", emit_many, MAILBOXES),
+    Case("ask", "runtime, one mailbox", ask_mailbox),
+    Case("ask, 50 in flight", "runtime, one mailbox", partial(ask_mailbox, in_flight=True)),
     Case("sink", "runtime", sink_batches, SINK_BATCH * 4),
 ]

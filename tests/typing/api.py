@@ -135,6 +135,7 @@ def other_thread(bus: EventBus[UserEvent]) -> None:
     assert_type(outside, ThreadBus[UserEvent])
     assert_type(outside.emit(UserCreated(1, "Ada"), key="ada"), Delivery)
     assert_type(outside.send(GetUser(1)), str)
+    assert_type(outside.ask(GetUser(1)), str)
     outside.publish(UserEvent(1))
     outside.sink(UserEvent(1), UserCreated(1, "Ada"))
     outside.emit(OrderEvent(1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -161,6 +162,8 @@ async def main() -> ShutdownReport:
             assert_type(scope, Scope[UserEvent])
             assert_type(await scope.bus.publish(UserCreated(42, "Ada")), None)
             assert_type(await scope.bus.send(GetUser(1)), str)
+            assert_type(await scope.bus.ask(GetUser(1), key="ada", timeout=1), str)
+            scope.bus.ask(GetUser(1))  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
             assert_type(await scope.resolve(Mailer), Mailer)
             scope.bus.send(GetUser(1))  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
             # An ignored delivery is fine.
