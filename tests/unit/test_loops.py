@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Coroutine
@@ -12,6 +13,7 @@ from unit.support import terminal_with
 
 from runtime import BusTerminal, Event, run
 from runtime.loops import run_on
+from runtime.signals import Alarm
 
 
 class Ping(Event):
@@ -282,3 +284,35 @@ def test_run_in_another_thread_leaves_signals_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
+def test_a_signal_wakes_a_loop_that_is_about_to_wait(start: Callable[..., Any]) -> None:
+    """Also one that comes before the wait and after the last instruction: the system rings."""
+
+    async def main() -> int:
+        descriptor = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+        return descriptor
+
+    before = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(before)
+    assert start(main()) != -1
+    after = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(after)
+    assert after == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
+def test_a_descriptor_that_somebody_has_taken_over_is_left_alone() -> None:
+    """A program may use the wake-up descriptor for its own ends."""
+    ears, bell = socket.socketpair()
+    bell.setblocking(False)
+
+    with asyncio.Runner() as runner:
+        alarm = Alarm(runner.get_loop())
+        signal.set_wakeup_fd(bell.fileno())
+        alarm.close()
+        assert signal.set_wakeup_fd(-1) == bell.fileno()
+    ears.close()
+    bell.close()
