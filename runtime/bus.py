@@ -19,14 +19,14 @@ from runtime._core import Core
 from runtime._dispatch import Handler, Plan
 from runtime._inbox import Inbox
 from runtime._lines import Lines
-from runtime._mailbox import Delivery, Mailbox
+from runtime._mailbox import Delivery, Mailbox, Reply
 from runtime._wiring import Call, Storage, make_storage
 from runtime._worker import Worker
 from runtime.blocks import Blocks
 from runtime.building import abandon, leave, leave_at_once, prepare, raise_together
+from runtime.deadlines import Deadlines
 from runtime.delays import Delays
 from runtime.errors import (
-    AskTimeout,
     DeadlockError,
     NoActorKey,
     ScopeClosed,
@@ -49,12 +49,6 @@ __all__ = ("EventBus", "Host")
 
 E = TypeVar("E")
 R = TypeVar("R")
-
-
-def time_out(reply: asyncio.Future[Any], command: object, timeout: float) -> None:
-    """End the wait for a reply."""
-    if not reply.done():
-        reply.set_exception(AskTimeout.of(command, timeout))
 
 
 def itself(value: object) -> object:
@@ -87,6 +81,7 @@ class Host:
         self.lines = Lines(self.core)
         self.inbox = Inbox(self.core)
         self.delays = Delays(self.core.post_due)
+        self.deadlines = Deadlines()
         self.blocks = Blocks()
         self.sunk = 0
         self._late: set[asyncio.Task[None]] = set()
@@ -209,22 +204,21 @@ class Host:
         gives_way = worker is not None and worker.mailbox is self.core.pool
         if worker is not None and worker.has_turn_of(box) and not gives_way:
             raise DeadlockError.asks_itself(worker.handler_name, command, box.name)
-        loop = asyncio.get_running_loop()
-        reply: asyncio.Future[R] = loop.create_future()
+        reply: Reply[R] = Reply(command)
         self.core.ask(box, message, reply)
-        timer = loop.call_later(timeout, functools.partial(time_out, reply, command, timeout))
-        if gives_way:
-            # What it waits for may need the slot.
-            self.core.leave_turn(self.core.pool)
-        try:
-            return await reply
-        finally:
-            timer.cancel()
-            message.give_up()
-            # The error's traceback leads here.
-            del reply
+        if not reply.has_ended:
+            loop = asyncio.get_running_loop()
+            self.deadlines.add(loop, timeout, reply)
             if gives_way:
-                self.core.enter_turn(self.core.pool)
+                # What it waits for may need the slot.
+                self.core.leave_turn(self.core.pool)
+            try:
+                await reply.wait(loop)
+            finally:
+                message.give_up()
+                if gives_way:
+                    self.core.enter_turn(self.core.pool)
+        return reply.take()
 
     def late_reply(self, command: object, context: MessageContext, handler: HandlerSpec) -> None:
         """Tell of a reply that nobody waits for any more."""

@@ -56,6 +56,8 @@ class Shutdown:
         # Handlers may have stood in line since.
         host.lines.dismiss(everybody=True)
         core.reject_delayed(host.delays.clear())
+        # Whoever asks is told by the end of its command, which comes now.
+        host.deadlines.clear()
         stuck = await self.stop_workers()
         core.finish()
         for step in (

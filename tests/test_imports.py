@@ -45,6 +45,7 @@ ORDER = [
     "workers",
     "threads",
     "delays",
+    "deadlines",
     "blocks",
     "failures",
     "bus",

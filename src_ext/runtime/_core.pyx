@@ -27,6 +27,7 @@ from runtime._mailbox cimport (
     WITHDRAWN,
     Delivery,
     Mailbox,
+    Reply,
     State,
     new_delivery,
     new_mailbox,
@@ -199,10 +200,10 @@ cdef class Core:
         self.control += 1
         return message
 
-    def ask(self, Mailbox box not None, Delivery message not None, object future):
-        """Accept a command whose reply goes into a future. Raises `MailboxFull`."""
+    def ask(self, Mailbox box not None, Delivery message not None, Reply reply not None):
+        """Accept a command that somebody waits for. Raises `MailboxFull`."""
         message.kind = ASK
-        message.callbacks = future
+        message.callbacks = reply
         self.accept(box, message)
         self.asked += 1
 

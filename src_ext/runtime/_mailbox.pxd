@@ -51,6 +51,16 @@ cdef class DeliveryWait:
     cdef int raise_failure(self) except -1
 
 
+cdef class Reply:
+    cdef object value
+    cdef object error
+    cdef object future
+    cdef readonly object command
+    cdef readonly bint has_ended
+
+    cdef int end(self, object value, object error) except -1
+
+
 cdef class Actors:
     cdef dict instances
     cdef list exits

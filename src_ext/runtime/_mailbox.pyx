@@ -93,20 +93,11 @@ cdef class Delivery:
 
     cdef int answer(self) except -1:
         """Give whoever asks the reply, or the error."""
-        future, self.callbacks = self.callbacks, None
-        reply, self.reply = self.reply, None
-        failures, self.failures = self.failures, None
-        if future.done():
-            return 0
-        if failures is None:
-            future.set_result(reply)
-        elif isinstance(failures[0], StopIteration):
-            # A future cannot carry it.
-            error = RuntimeError("a handler raised StopIteration")
-            error.__cause__ = failures[0]
-            future.set_exception(error)
-        else:
-            future.set_exception(failures[0])
+        cdef Reply reply = <Reply>self.callbacks
+        cdef object value = self.reply
+        cdef object failures = self.failures
+        self.callbacks = self.reply = self.failures = None
+        reply.end(value, failures[0] if failures is not None else None)
         return 0
 
     def give_up(self):
@@ -223,6 +214,50 @@ cdef class DeliveryWait:
                 raise RuntimeError("an actor's handler raised StopIteration") from failures[0]
             raise failures[0]
         raise DeliveryFailed(tuple(failures)) from failures[0].error
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Reply:
+    """Where the outcome of an ask is left for whoever asks.
+
+    `command` is known until then, for an error that names it.
+    """
+
+    def __cinit__(self, object command):
+        self.command = command
+
+    def wait(self, object loop):
+        """Return a future that is done when there is an outcome."""
+        self.future = loop.create_future()
+        return self.future
+
+    def give_up(self, object error):
+        """End the wait with an error; a reply that comes later is late."""
+        self.end(None, error)
+
+    def take(self):
+        """Return the reply, once, or raise the error."""
+        cdef object value = self.value
+        cdef object error = self.error
+        self.value = self.error = None
+        if error is None:
+            return value
+        if isinstance(error, StopIteration):
+            # Let out of a coroutine, it would say nothing.
+            raise RuntimeError("a handler raised StopIteration") from error
+        raise error
+
+    cdef int end(self, object value, object error) except -1:
+        if self.has_ended:
+            return 0
+        self.has_ended = True
+        self.value = value
+        self.error = error
+        self.command = None
+        if self.future is not None and not self.future.done():
+            self.future.set_result(None)
+        return 0
 
 
 @cython.final

@@ -43,6 +43,7 @@ from runtime._mailbox cimport (
     WITHDRAWN,
     Delivery,
     Mailbox,
+    Reply,
     State,
 )
 from runtime._wiring cimport new_storage
@@ -446,7 +447,7 @@ cdef class Worker:
             self.readmit()
             core.host.end_excused()
         if message.kind == ASK and state <= FAILED and (
-            message.callbacks is None or message.callbacks.done()
+            message.callbacks is None or (<Reply>message.callbacks).has_ended
         ):
             core.host.late_reply(message.event, message.context, self.handler.spec)
         core.end(message, state)

@@ -1,7 +1,10 @@
+import asyncio
 from collections.abc import Callable, Coroutine, Generator, Hashable
-from typing import Any, final
+from typing import Any, Generic, TypeVar, final
 
-from runtime.messages import DeadLetter
+from runtime.messages import Command, DeadLetter
+
+_R = TypeVar("_R")
 
 @final
 class Delivery:
@@ -25,6 +28,15 @@ class DeliveryWait(Coroutine[Any, Any, None]):
     def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any: ...
     def close(self) -> None: ...
     def end(self) -> None: ...
+
+@final
+class Reply(Generic[_R]):
+    command: object
+    has_ended: bool
+    def __new__(cls, command: Command[_R]) -> Reply[_R]: ...
+    def wait(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]: ...
+    def give_up(self, error: BaseException) -> None: ...
+    def take(self) -> _R: ...
 
 @final
 class Actors: ...
