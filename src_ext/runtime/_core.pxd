@@ -27,8 +27,10 @@ cdef class Core:
     cdef Mailbox ready_head
     cdef Mailbox ready_tail
     cdef object parked
+    cdef object idler
     cdef unsigned long thread
     cdef int searching
+    cdef int inline_left
     cdef int max_hops
     cdef bint is_alert
     cdef bint is_timed

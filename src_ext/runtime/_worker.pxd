@@ -21,6 +21,9 @@ cdef class Worker:
     cdef public bint cancelled
     cdef readonly bint excused
     cdef bint finished
+    cdef bint has_pending
+    cdef object pending
+    cdef object task
     cdef int budget
 
     cdef object step(self, object error)
