@@ -12,7 +12,7 @@ from contextlib import suppress
 from contextvars import Context
 from itertools import count
 from selectors import DefaultSelector
-from typing import Any, Self, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Self, TypeVar, TypeVarTuple, Unpack, cast
 from weakref import WeakKeyDictionary
 
 from runtime.testing.relays import Events, RelaySelector, Submission
@@ -131,7 +131,9 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         **options: Any,
     ) -> asyncio.Task[T]:
         """Schedule a coroutine, as asyncio does."""
-        task = super().create_task(coro, name=name, context=context, **options)
+        # Generators were coroutines once; to checkers, only on some versions they still are.
+        coroutine = cast("Coroutine[Any, Any, T]", coro)
+        task = super().create_task(coroutine, name=name, context=context, **options)
         if self._random is not None:
             self._number(task)
         return task
