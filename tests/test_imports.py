@@ -46,6 +46,7 @@ ORDER = [
     "delays",
     "blocks",
     "failures",
+    "retries",
     "bus",
     "closing",
     "leftovers",

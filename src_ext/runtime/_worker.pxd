@@ -21,6 +21,7 @@ cdef class Worker:
     cdef public bint cancelled
     cdef readonly bint excused
     cdef bint finished
+    cdef public int attempts
     cdef int budget
 
     cdef object step(self, object error)
