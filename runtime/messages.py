@@ -22,6 +22,7 @@ __all__ = (
     "Delivery",
     "Event",
     "MessageContext",
+    "Origin",
 )
 
 R_co = TypeVar("R_co", covariant=True)
