@@ -380,7 +380,7 @@ class Host:
         A listener that fails is recorded, and returns to the publisher as if it had not.
         """
         worker = worker_of(self.core)
-        slot = Slot(self.core, box)
+        slot = Slot(self.core, box) if any(each.limited for each in plan.handlers) else None
 
         def listener(handler: Handler) -> Listener:
             async def listen(event: object, context: MessageContext) -> None:
@@ -390,8 +390,12 @@ class Host:
                     # One actor is never in two handlers at once, whatever the publisher does.
                     async with nullcontext() if handler.actor is None else self._turn(box, handler):
                         attempt = functools.partial(self.run_attempt, plan, handler, event, context)
-                        run = functools.partial(
-                            self.retries.run, handler, storage, attempt, slot, attempts.append
+                        run = (
+                            functools.partial(attempt, storage)
+                            if slot is None
+                            else functools.partial(
+                                self.retries.run, handler, storage, attempt, slot, attempts.append
+                            )
                         )
                         if worker_of(self.core) is worker:
                             await run()
@@ -400,7 +404,9 @@ class Host:
                             await HandlerTask(run(), worker)
                 except Exception as error:  # noqa: BLE001 -- recorded
                     message.add_dead_letter(
-                        self.bury(event, context, handler.spec, "failed", error, len(attempts), box)
+                        self.bury(
+                            event, context, handler.spec, "failed", error, len(attempts) or 1, box
+                        )
                     )
 
             return listen

@@ -45,9 +45,9 @@ class BusTerminal(Generic[E]):
     It freezes when it is opened or at its first message, and belongs to the loop of that moment.
     `mailbox` bounds every mailbox, or maps message types to policies, of which the nearest in a
     message's MRO counts. `concurrency` is how many messages of the root bus may be in flight at
-    once, besides those whose handlers wait for room in its pool. A chain of more than `max_hops`
-    causes, each emitted by the handler of the one before, becomes a dead letter; None lets it go
-    on.
+    once, besides those whose handlers wait for room in its pool, or are to be tried again. A chain
+    of more than `max_hops` causes, each emitted by the handler of the one before, becomes a dead
+    letter; None lets it go on.
 
     Raises, when it freezes, `ProviderError` or `LifetimeError` listing everything that is wrong
     with the wiring.

@@ -189,7 +189,11 @@ cdef class Worker:
             if message is not None:
                 if message.failures is None:
                     message.failures = []
-                message.failures.append(self.core.host.record_breakdown(message.event, message.context, self.box, error))
+                message.failures.append(
+                    self.core.host.record_breakdown(
+                        message.event, message.context, self.box, error
+                    )
+                )
                 message.state = RUNNING
                 self.complete()
             logger.critical("a worker of the runtime has failed", exc_info=error)
