@@ -34,8 +34,9 @@ cdef class Handler:
     """A registered handler, wired for one terminal.
 
     `waits` are the factories to be awaited before it is called; `manages` says that its scope
-    will have something to leave; `own_task` that it does not run in a worker's task; `limited` that it
-    has a timeout or is retried. A handler with none of them is simple: the core runs it by itself.
+    will have something to leave; `own_task` that it does not run in a worker's task; `limited` that
+    it has a timeout or is retried. A handler with none of them is simple: the core runs it by
+    itself.
     """
 
     def __cinit__(
