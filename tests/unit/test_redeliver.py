@@ -119,6 +119,18 @@ async def test_a_handler_that_a_close_passes_over_has_no_attempts() -> None:
     assert {each.reason for each in terminal.dead_letters} == {"closed"}
 
 
+async def test_a_publisher_that_fails_has_no_attempts() -> None:
+    """No handler is to blame."""
+
+    async def refuse(event: Any, context: MessageContext, listeners: Any) -> None:
+        raise LookupError
+
+    async with terminal_with(Recorder().handle, publisher=refuse) as terminal:
+        terminal.bus.emit(Tick())
+        await terminal.drain()
+        assert (only(terminal).handler, only(terminal).attempts) == ("the publisher", 0)
+
+
 async def test_the_last_thousand_are_kept() -> None:
     """The oldest go first; all are counted."""
     doomed = Doomed()
@@ -363,6 +375,32 @@ async def test_another_terminal_takes_it_if_it_has_the_handler() -> None:
             await second.redeliver(only(first)).wait()
             assert second.stats().handled == 1
     assert len(doomed.seen) == 4
+
+
+async def test_another_terminal_has_a_mailbox_of_its_own() -> None:
+    """The message stands in line there, and is handled by the actor that lives in that one."""
+    counts: list[int] = []
+
+    class Actor:
+        def __init__(self) -> None:
+            self.count = 0
+
+        async def handle(self, tick: Tick) -> None:
+            self.count += 1
+            counts.append(self.count)
+            if len(counts) == 1:
+                raise LookupError
+            await asyncio.sleep(1)
+
+    registry = MessageRegistry(event_base=Event)
+    registry.register(Actor, lifetime="actor")
+    async with BusTerminal(registry) as first:
+        first.bus.emit(Tick(), key="box")
+    async with BusTerminal(registry) as second:
+        second.bus.emit(Tick(), key="box")
+        await second.redeliver(only(first)).wait()
+        assert asyncio.get_running_loop().time() == 2
+    assert counts == [1, 1, 2]
 
 
 async def test_a_handler_that_is_not_there_is_said() -> None:

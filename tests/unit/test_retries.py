@@ -249,6 +249,38 @@ async def test_each_attempt_has_a_scope_and_guards_of_its_own() -> None:
     assert [each for each in steps if each.startswith("heard")] == ["heard 1", "heard 2", "heard 3"]
 
 
+async def test_what_an_attempt_sends_is_caused_by_the_message() -> None:
+    """Also what is sent by an object of its scope, in a later attempt; hops are counted on."""
+    registry = MessageRegistry(event_base=Event)
+    causes: list[str | None] = []
+    failing = True
+
+    class Outbox:
+        def __init__(self, bus: EventBus[Event]) -> None:
+            self.bus = bus
+
+    @registry.register(retry=PLAIN)
+    async def handle(tick: Tick, outbox: Outbox) -> None:
+        nonlocal failing
+        if failing:
+            failing = False
+            raise OSError
+        outbox.bus.emit(Other(1))
+
+    @registry.register
+    async def hear(other: Other, ctx: MessageContext, bus: EventBus[Event]) -> None:
+        causes.append(ctx.causation_id)
+        bus.emit(Tick(), context)
+
+    context = MessageContext()
+    async with BusTerminal(registry, max_hops=2) as terminal:
+        terminal.bus.emit(Other(0))
+        await terminal.drain()
+        assert causes == [None, context.id]
+        assert [each.message for each in terminal.dead_letters] == [Tick()]
+        assert [each.reason for each in terminal.dead_letters] == ["hops"]
+
+
 async def test_what_cannot_be_built_is_tried_again_too() -> None:
     """The scope is inside of the retry."""
     registry = MessageRegistry(event_base=Event)
@@ -499,6 +531,22 @@ async def test_a_handler_that_fails_when_it_is_cut_off_is_not_tried_again() -> N
     terminal.bus.emit(Tick())
     report = await terminal.close(timeout=1)
     assert (report.failed, calls) == (1, [0])
+
+
+async def test_a_handler_that_has_waited_for_the_close_is_not_tried_again() -> None:
+    """When it fails, there is nothing left to try it in."""
+    calls: list[float] = []
+
+    async def end(tick: Tick, terminal: BusTerminal[Event]) -> None:
+        calls.append(now())
+        await terminal.close()
+        raise OSError
+
+    terminal = terminal_with(PLAIN, end)
+    terminal.bus.emit(Tick())
+    await asyncio.sleep(60)
+    assert calls == [0]
+    assert terminal.stats().failed == 1
 
 
 async def test_a_handler_that_cancels_its_task_is_not_tried_again() -> None:
