@@ -5,7 +5,7 @@ from runtime.bus import EventBus
 from runtime.lifetimes import use
 from runtime.loops import run
 from runtime.messages import Command, DeadLetter, Delivery, Event, MessageContext
-from runtime.policies import MailboxPolicy
+from runtime.policies import MailboxPolicy, Retry
 from runtime.publishers import concurrent, isolated, sequential
 from runtime.registry import MessageRegistry
 from runtime.reports import ShutdownReport, Stats
@@ -25,6 +25,7 @@ __all__ = (
     "MessageRegistry",
     "Record",
     "Resolver",
+    "Retry",
     "Scope",
     "ShutdownReport",
     "Stats",

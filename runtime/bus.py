@@ -36,8 +36,9 @@ from runtime.errors import (
 )
 from runtime.failures import Failures, report
 from runtime.lifetimes import Wired
-from runtime.messages import Command, DeadLetter, DeadLetterReason
+from runtime.messages import Command, DeadLetter, DeadLetterReason, Origin
 from runtime.publishers import Listener, sequential
+from runtime.retries import Retries, Slot
 from runtime.running import attempt, handle, publish, send
 from runtime.signature import HandlerSpec
 from runtime.sinks.base import Record, Sink
@@ -78,6 +79,7 @@ class Host:
         self.core = Core(self, concurrency=concurrency, max_hops=max_hops)
         self.workers = Workers()
         self.failures = Failures(self.core)
+        self.retries = Retries(self.core)
         self.lines = Lines(self.core)
         self.inbox = Inbox(self.core)
         self.delays = Delays(self.core.post_due)
@@ -111,9 +113,12 @@ class Host:
         handler: HandlerSpec | None,
         reason: DeadLetterReason,
         error: BaseException,
+        attempts: int,
+        box: Mailbox,
     ) -> DeadLetter:
         """Record that a handler failed, or that a message (handler None) was not handled."""
-        return self.failures.bury(message, context, handler, reason, error)
+        origin = Origin(self.core, box, handler, context)
+        return self.failures.bury(message, origin, reason, error, attempts)
 
     def log_failure(
         self,
@@ -123,11 +128,14 @@ class Host:
         error: BaseException,
     ) -> None:
         """Log that a handler of a dead letter failed; nothing else becomes of that."""
-        self.failures.log(message, context, handler, error)
+        self.failures.log(message, context, handler, "failed", error)
 
-    def record_breakdown(self, message: object, error: BaseException) -> DeadLetter:
+    def record_breakdown(
+        self, message: object, context: MessageContext | None, box: Mailbox, error: BaseException
+    ) -> DeadLetter:
         """Return a message under which a worker failed as a dead letter."""
-        return self.failures.count_in(DeadLetter(message, None, "failed", error))
+        origin = Origin(self.core, box, None, context or MessageContext())
+        return self.failures.count_in(message, None, "failed", error, origin)
 
     def too_many_hops(self, event: object) -> RecursionError:
         """Return the error for a message that others have caused without an end."""
@@ -220,10 +228,12 @@ class Host:
                     self.core.enter_turn(self.core.pool)
         return reply.take()
 
-    def late_reply(self, command: object, context: MessageContext, handler: HandlerSpec) -> None:
+    def late_reply(
+        self, command: object, context: MessageContext, handler: HandlerSpec, box: Mailbox
+    ) -> None:
         """Tell of a reply that nobody waits for any more."""
         msg = f"nobody waits for the reply to {shorten(command)} any more"
-        self.bury(command, context, handler, "late_reply", TimeoutError(msg))
+        self.bury(command, context, handler, "late_reply", TimeoutError(msg), 1, box)
 
     def from_thread(self, bus: EventBus[E]) -> ThreadBus[E]:
         """Return the verbs of a bus for other threads."""
@@ -332,6 +342,24 @@ class Host:
 
         return in_own_task(self.core, run) if handler.own_task else run()
 
+    def run_attempts(
+        self,
+        worker: Worker,
+        plan: Plan,
+        handler: Handler,
+        event: object,
+        context: MessageContext,
+        storage: Storage,
+    ) -> Coroutine[Any, Any, Any]:
+        """Return the run of one handler from a mailbox, with retries; the first has its scope."""
+        attempt = functools.partial(self.run_attempt, plan, handler, event, context)
+        if handler.spec.retry is None:
+            return attempt(storage)
+        # Not the scope's mailbox: the handlers of dead letters have the pool's scope, and no slot.
+        slot = Slot(self.core, worker.mailbox or self.core.pool)
+        note = functools.partial(setattr, worker, "attempts")
+        return self.retries.run(handler, storage, attempt, slot, note)
+
     async def run_control(
         self,
         message: Delivery,
@@ -396,15 +424,22 @@ class Host:
         A listener that fails is recorded, and returns to the publisher as if it had not.
         """
         worker = worker_of(self.core)
+        slot = Slot(self.core, box) if any(each.limited for each in plan.handlers) else None
 
         def listener(handler: Handler) -> Listener:
             async def listen(event: object, context: MessageContext) -> None:
+                attempts: list[int] = []
                 storage = make_storage(self.core, box, owner=handler, cause=context, hops=hops)
                 try:
                     # One actor is never in two handlers at once, whatever the publisher does.
                     async with nullcontext() if handler.actor is None else self._turn(box, handler):
-                        run = functools.partial(
-                            self.run_attempt, plan, handler, event, context, storage
+                        attempt = functools.partial(self.run_attempt, plan, handler, event, context)
+                        run = (
+                            functools.partial(attempt, storage)
+                            if slot is None
+                            else functools.partial(
+                                self.retries.run, handler, storage, attempt, slot, attempts.append
+                            )
                         )
                         if worker_of(self.core) is worker:
                             await run()
@@ -413,7 +448,9 @@ class Host:
                             await HandlerTask(run(), worker)
                 except Exception as error:  # noqa: BLE001 -- recorded
                     message.add_dead_letter(
-                        self.bury(event, context, handler.spec, "failed", error)
+                        self.bury(
+                            event, context, handler.spec, "failed", error, len(attempts) or 1, box
+                        )
                     )
 
             return listen

@@ -66,6 +66,7 @@ class Shutdown:
             lambda: host.close_sink(max(UNWIND_SECONDS, self.time_left)),
         ):
             await self.attempt(step)
+        host.failures.tell_all()
         return self.report(stuck)
 
     @property

@@ -39,13 +39,13 @@ class Delays:
         """When the earliest message is due, on the loop's clock; None if none waits."""
         return self._waiting[0][0] if self._waiting else None
 
-    def clear(self) -> list[Delivery]:
-        """Forget all messages, and return them in the order in which they would have been due."""
+    def clear(self) -> list[tuple[Mailbox, Delivery]]:
+        """Forget all messages; return them, with their mailboxes, in the order of their times."""
         waiting, self._waiting = sorted(self._waiting, key=lambda each: each[:2]), []
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        return [message for *_, message in waiting]
+        return [(box, message) for _, _, box, message in waiting]
 
     def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:

@@ -20,6 +20,7 @@ __all__ = (
     "DeliveryFailed",
     "DuplicateHandler",
     "HandlerSignatureError",
+    "HandlerTimeout",
     "LifetimeError",
     "MailboxFull",
     "NoActorKey",
@@ -63,7 +64,7 @@ class DuplicateHandler(BusError):
 
 
 class NoHandler(BusError):
-    """A command has no handler."""
+    """A command, or a dead letter that is to be handled again, has no handler."""
 
     @classmethod
     def of(cls, command: object) -> Self:
@@ -72,6 +73,14 @@ class NoHandler(BusError):
         return cls(
             f"no handler is registered for the command {kind.__module__}.{kind.__qualname__}, nor "
             f"for a class that it derives from: {shorten(command)} was not sent"
+        )
+
+    @classmethod
+    def of_dead_letter(cls, letter: DeadLetter, terminal: str) -> Self:
+        """Say which handler is not there, and where it was looked for."""
+        return cls(
+            f"{letter.handler} is not registered with terminal {terminal!r}: "
+            f"{shorten(letter.message)} was not redelivered; include a registry that has it"
         )
 
 
@@ -186,6 +195,20 @@ class WrongLoop(BusError):
             f"terminal {terminal!r} has not been opened, so it has no loop that another thread "
             f"could reach: `await terminal.open()` on its loop first"
         )
+
+
+class HandlerTimeout(TimeoutError):
+    """A handler has taken longer than the `timeout` that it was registered with.
+
+    `handler` is what it was registered as, `seconds` the timeout.
+    """
+
+    def __init__(self, handler: HandlerSpec, seconds: float) -> None:
+        super().__init__(
+            f"{handler.name} ({handler.location}) has taken longer than its timeout, {seconds:g} s"
+        )
+        self.handler = handler
+        self.seconds = seconds
 
 
 class ScopeClosed(BusError):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from runtime.lifetimes import Wired
 from runtime.messages import Command
 from runtime.plan import Plans, key_of
+from runtime.policies import Retry
 
 __all__ = ("Dependency", "ExplainedHandler", "Explanation", "explain")
 
@@ -32,6 +33,10 @@ class ExplainedHandler:
     runs: str
     """How it runs: on the loop, awaited or called, in a thread, or in an actor's mailbox."""
     dependencies: tuple[Dependency, ...]
+    timeout: float | None = None
+    """Seconds that a call may take."""
+    retry: Retry | None = None
+    """How often it is tried when it comes from a mailbox; None is once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,10 @@ class Explanation:
         for number, handler in enumerate(self.handlers, 1):
             yield f"  {number}. {handler.name} ({handler.location})"
             yield f"     hears {', '.join(handler.hears)}; {handler.runs}"
+            if handler.timeout is not None:
+                yield f"     timeout: {handler.timeout:g} s"
+            if handler.retry is not None:
+                yield f"     retry: {describe(handler.retry)}"
             for dependency in handler.dependencies:
                 yield from tree(dependency, 5)
 
@@ -73,6 +82,17 @@ def tree(dependency: Dependency, indent: int) -> Iterator[str]:
     yield f"{' ' * indent}{dependency.parameter}: {dependency.source}"
     for each in dependency.dependencies:
         yield from tree(each, indent + 2)
+
+
+def describe(retry: Retry) -> str:
+    """Write down how often a handler is tried."""
+    kinds = ", ".join(each.__qualname__ for each in retry.on)
+    jitter = ", and up to twice that" if retry.jitter else ""
+    return (
+        f"up to {retry.attempts} attempts when emitted, on {kinds}; pauses from "
+        f"{min(retry.backoff, retry.max_backoff):g} s, doubled up to {retry.max_backoff:g} s"
+        f"{jitter}"
+    )
 
 
 def explain(plans: Plans, message_type: type) -> Explanation:
@@ -96,6 +116,8 @@ def explain(plans: Plans, message_type: type) -> Explanation:
                 tuple(key.__qualname__ for key in spec.keys),
                 runs,
                 tuple(dependency(name, each) for name, each in wired.arguments),
+                spec.timeout,
+                spec.retry,
             )
         )
     publisher = plans.publisher

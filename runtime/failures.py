@@ -1,13 +1,19 @@
-"""What becomes of a message that was not handled: logged once, counted, told to whoever listens."""
+"""What becomes of what was not handled: logged, counted, kept, and told to whoever listens."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections import deque
+from contextvars import Context
+from dataclasses import dataclass
+from typing import Final
 
 from runtime._context import MessageContext, caused_by
 from runtime._core import Core
-from runtime.messages import DeadLetter, DeadLetterReason
+from runtime.errors import HandlerTimeout
+from runtime.messages import DeadLetter, DeadLetterReason, Origin
 from runtime.signature import HandlerSpec
 from runtime.workers import is_cut_off
 
@@ -15,50 +21,84 @@ __all__ = ("Failures",)
 
 logger = logging.getLogger("runtime")
 
+KEPT: Final = 1_000
+"""How many dead letters a terminal keeps."""
+
+LINES: Final = 10
+"""How many failures of one kind are logged in full within a span."""
+
+SPAN: Final = 60.0
+"""Seconds of the loop's clock."""
+
+Kind = tuple[HandlerSpec | type, DeadLetterReason]
+"""A handler, or the type of a message that reached none, and the reason."""
+
 
 class Failures:
     """The dead letters of one terminal.
 
-    `count` is how many there have been, `cut_off` how many handlers the end of their loop ended.
+    `count` is how many there have been, `kept` the last of them, `cut_off` how many handlers the
+    end of their loop ended.
     """
 
     def __init__(self, core: Core) -> None:
         self.core = core
         self.count = 0
         self.cut_off = 0
+        self.kept: deque[DeadLetter] = deque(maxlen=KEPT)
+        self._floods: dict[Kind, Flood] = {}
 
     def bury(
         self,
         message: object,
-        context: MessageContext,
-        handler: HandlerSpec | None,
+        origin: Origin,
         reason: DeadLetterReason,
         error: BaseException,
+        attempts: int,
     ) -> DeadLetter:
         """Record that a handler failed, or that a message (handler None) was not handled."""
+        handler = origin.handler
         name = handler.name if handler is not None else None
         if name is None and reason == "failed":
             name = "the publisher"
         if isinstance(error, asyncio.CancelledError) and is_cut_off():
             # Said once, with what else the terminal leaves behind; there is no loop to tell it on.
             self.cut_off += 1
-            return self.count_in(DeadLetter(message, name, "closed", error))
-        letter = self.count_in(DeadLetter(message, name, reason, error))
-        if reason == "late_reply":
-            report("%s: %s", name, error)
-        elif reason == "failed" or handler is not None:
-            self.log(message, context, handler, error)
-        elif reason != "closed":
+            return self.count_in(message, name, "closed", error, origin, attempts)
+        if reason == "failed" and isinstance(error, HandlerTimeout) and error.handler is handler:
+            reason = "timeout"
+        letter = self.count_in(message, name, reason, error, origin, attempts)
+        if name is not None or reason != "closed":
             # What a close turns away is in its report.
-            report(
-                "%s %s was not handled (%s): %s", message_name(message), context.id, reason, error
-            )
-        self.core.post_notice(letter, caused_by(context))
+            self.log(message, origin.context, handler, reason, error)
+        self.core.post_notice(letter, caused_by(origin.context))
         return letter
 
-    def count_in(self, letter: DeadLetter) -> DeadLetter:
-        """Count a dead letter."""
+    def count_in(
+        self,
+        message: object,
+        name: str | None,
+        reason: DeadLetterReason,
+        error: BaseException,
+        origin: Origin,
+        attempts: int = 0,
+    ) -> DeadLetter:
+        """Write a dead letter, count it and keep it."""
+        context = origin.context
+        letter = DeadLetter(
+            message,
+            name,
+            reason,
+            error,
+            attempts if origin.handler is not None else 0,
+            context.id,
+            context.correlation_id,
+            origin.box.name,
+            max(0.0, time.time() - context.time.timestamp()),
+            origin,
+        )
         self.count += 1
+        self.kept.append(letter)
         if self.core.observer is not None:
             self.core.observer.dead(letter)
         return letter
@@ -68,17 +108,91 @@ class Failures:
         message: object,
         context: MessageContext,
         handler: HandlerSpec | None,
+        reason: DeadLetterReason,
         error: BaseException,
     ) -> None:
-        """Log that a handler, or the publisher (None), failed."""
-        report(
-            "%s%s failed to handle %s %s",
-            "the publisher" if handler is None else handler.name,
-            "" if handler is None else f" ({handler.location})",
-            message_name(message),
-            context.id,
-            error=error,
-        )
+        """Log a failure, unless so many of its kind have been logged that it is only counted."""
+        if not self._is_to_be_logged((handler or type(message), reason), message):
+            return
+        if reason == "late_reply":
+            report("%s: %s", handler_name(handler), error)
+        elif handler is not None or reason == "failed":
+            report(
+                "%s failed to handle %s %s",
+                handler_name(handler),
+                message_name(message),
+                context.id,
+                error=error,
+            )
+        else:
+            report(
+                "%s %s was not handled (%s): %s", message_name(message), context.id, reason, error
+            )
+
+    # Floods
+
+    def _is_to_be_logged(self, kind: Kind, message: object) -> bool:
+        loop = self.core.loop or asyncio.get_running_loop()
+        flood = self._floods.get(kind)
+        if flood is not None and loop.time() >= flood.ends:
+            self._tell(kind)
+            flood = None
+        if flood is None:
+            flood = self._floods[kind] = Flood(loop.time() + SPAN)
+        if flood.logged < LINES:
+            flood.logged += 1
+            return True
+        flood.silenced += 1
+        flood.message = type(message).__name__
+        if flood.timer is None:
+            # In no message's context.
+            flood.timer = loop.call_at(flood.ends, self._tell, kind, context=Context())
+        return False
+
+    def _tell(self, kind: Kind) -> None:
+        """End the span of a kind of failure; log how many were not logged in it."""
+        flood = self._floods.pop(kind)
+        if flood.timer is None:
+            return
+        flood.timer.cancel()
+        subject, reason = kind
+        if isinstance(subject, HandlerSpec) or reason == "failed":
+            report(
+                "%s failed to handle %s (%s) %d more times within a minute; that was not logged",
+                handler_name(subject if isinstance(subject, HandlerSpec) else None),
+                flood.message,
+                reason,
+                flood.silenced,
+            )
+        else:
+            report(
+                "%s was not handled (%s) %d more times within a minute; that was not logged",
+                flood.message,
+                reason,
+                flood.silenced,
+            )
+
+    def tell_all(self) -> None:
+        """Log now how many failures were not logged, as the terminal ends."""
+        for kind in tuple(self._floods):
+            self._tell(kind)
+
+
+@dataclass(slots=True)
+class Flood:
+    """The failures of one kind within one span of time."""
+
+    ends: float
+    logged: int = 0
+    silenced: int = 0
+    message: str = ""
+    """What the last one that was silenced was about."""
+    timer: asyncio.TimerHandle | None = None
+
+
+def handler_name(handler: HandlerSpec | None) -> str:
+    """Name a handler, or the publisher (None), for the log."""
+    return "the publisher" if handler is None else f"{handler.name} ({handler.location})"
 
 
 def message_name(message: object) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Generic, Literal, TypeVar, dataclass_transform
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, dataclass_transform
 
 import msgspec
 
 from runtime._context import MessageContext
-from runtime._mailbox import Delivery
+from runtime._mailbox import Delivery, Mailbox
+
+if TYPE_CHECKING:
+    from runtime._core import Core
+    from runtime.signature import HandlerSpec
 
 __all__ = (
     "Command",
@@ -16,11 +22,14 @@ __all__ = (
     "Delivery",
     "Event",
     "MessageContext",
+    "Origin",
 )
 
 R_co = TypeVar("R_co", covariant=True)
 
-DeadLetterReason = Literal["failed", "overflow", "expired", "hops", "closed", "late_reply"]
+DeadLetterReason = Literal[
+    "failed", "timeout", "overflow", "expired", "hops", "closed", "undecodable", "late_reply"
+]
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
@@ -41,6 +50,16 @@ class Command(msgspec.Struct, Generic[R_co], frozen=True):
     """
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Origin:
+    """Where a dead letter comes from: what `redeliver` needs to know. Opaque to everybody else."""
+
+    core: Core
+    box: Mailbox
+    handler: HandlerSpec | None
+    context: MessageContext
+
+
 class DeadLetter(msgspec.Struct, frozen=True):
     """One handler's failure to handle one message, or one message's failure to be handled.
 
@@ -53,6 +72,16 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """The qualified name of the handler; None if the message reached none."""
     reason: DeadLetterReason
     error: BaseException
+    attempts: int = 0
+    """How often the handler was started; 0 where none ran."""
+    message_id: str = ""
+    correlation_id: str = ""
+    mailbox: Hashable = None
+    """The name of the mailbox that the message was in; None for one without, such as the pool."""
+    age: float = 0.0
+    """Seconds between the time of the message's context and this letter."""
+    origin: Origin | None = None
+    """What `redeliver` needs; None in a letter that no terminal has written."""
 
     def __str__(self) -> str:
         """Say what failed, where and why, in one line."""

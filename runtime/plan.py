@@ -109,6 +109,22 @@ class Plans:
             overflow=policy.overflow,
         )
 
+    def of_one(self, message_type: type, wanted: HandlerSpec) -> Plan | None:
+        """Return the plan of a message class for one of its handlers; None if that is not there.
+
+        The handler runs by itself: no publisher is asked.
+        """
+        for each in self.registered:
+            if each.spec.identity == wanted.identity:
+                policy = self.policies.of(message_type)
+                return Plan(
+                    (each.handler,),
+                    guards=self.guards_of(message_type),
+                    capacity=policy.capacity,
+                    overflow=policy.overflow,
+                )
+        return None
+
     def heard_by(self, message_type: type) -> list[int]:
         """Return the numbers of what hears a message, in order.
 
@@ -157,6 +173,7 @@ def wire(wiring: Wiring, spec: HandlerSpec) -> Registered:
         waits=wired.waits,
         manages=wired.manages,
         own_task=spec.own_task,
+        limited=spec.timeout is not None or spec.retry is not None,
     )
     return Registered(spec, wired, handler)
 

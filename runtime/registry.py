@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, cast, overload
 
 from runtime.errors import HandlerSignatureError
 from runtime.lifetimes import FactorySpec, Lifetime, read_factory
 from runtime.messages import Command, DeadLetter, Event
+from runtime.policies import Retry
 from runtime.signature import (
     GuardSpec,
     HandlerOptions,
@@ -73,6 +75,8 @@ class MessageRegistry(Generic[E_co]):
         lifetime: OwnerLifetime | None = None,
         in_thread: bool = False,
         own_task: bool = False,
+        retry: Retry | None = None,
+        timeout: float | None = None,
     ) -> H: ...
     @overload
     def register(
@@ -81,6 +85,8 @@ class MessageRegistry(Generic[E_co]):
         lifetime: OwnerLifetime | None = None,
         in_thread: bool = False,
         own_task: bool = False,
+        retry: Retry | None = None,
+        timeout: float | None = None,
     ) -> Callable[[H], H]: ...
     @overload
     def register(
@@ -92,6 +98,8 @@ class MessageRegistry(Generic[E_co]):
         lifetime: OwnerLifetime | None = None,
         in_thread: bool = False,
         own_task: bool = False,
+        retry: Retry | None = None,
+        timeout: float | None = None,
     ) -> None: ...
     def register(
         self,
@@ -99,6 +107,8 @@ class MessageRegistry(Generic[E_co]):
         lifetime: OwnerLifetime | None = None,
         in_thread: bool = False,
         own_task: bool = False,
+        retry: Retry | None = None,
+        timeout: float | None = None,
     ) -> Any:
         """Register handlers: functions, callable objects, or classes with handling methods.
 
@@ -110,18 +120,29 @@ class MessageRegistry(Generic[E_co]):
         `own_task` a handler of an emitted message runs in a task of its own, under a copy too; it
         is dearer, and its task is nobody else's.
 
+        `timeout` is how many seconds a call of the handler may take, under any verb; what it needs
+        is built before that. Then it is cancelled, and the call fails with a `TimeoutError` that
+        names the handler. A thread that is given up goes on by itself. `retry` says how often a
+        handler of an emitted message is tried, each time in a fresh scope; `publish` and `send`
+        report to their caller at once.
+
         One handler comes back as it was given, so this works as a decorator, with and without
         options.
 
         Raises `HandlerSignatureError` saying which handler, where, and which parameter; then
         none of `handlers` is registered.
         """
-        options = HandlerOptions(lifetime, in_thread, own_task)
+        options = HandlerOptions(lifetime, in_thread, own_task, timeout, retry)
         if not handlers:
 
             def decorate(handler: H) -> H:
                 return self.register(
-                    handler, lifetime=lifetime, in_thread=in_thread, own_task=own_task
+                    handler,
+                    lifetime=lifetime,
+                    in_thread=in_thread,
+                    own_task=own_task,
+                    retry=retry,
+                    timeout=timeout,
                 )
 
             return decorate
@@ -132,16 +153,17 @@ class MessageRegistry(Generic[E_co]):
         return handlers[0] if len(handlers) == 1 else None
 
     def _read(self, handler: Any, options: HandlerOptions) -> tuple[HandlerSpec, ...]:
-        if options.lifetime not in (None, "singleton", "actor", "scoped", "transient"):
-            rule = f"lifetime must be one of the four, not {options.lifetime!r}"
-        elif isinstance(handler, type):
-            return read_class(handler, self._bases, options)
-        elif not callable(handler):
-            rule = "a handler is a function, a callable object, or a class"
-        elif options.lifetime is not None:
-            rule = "lifetime= is for classes; a function has no instance that could live"
-        else:
-            return (read_handler(handler, self._bases, options),)
+        rule = broken_rule(options)
+        if rule is None:
+            if isinstance(handler, type):
+                return read_class(handler, self._bases, options)
+            if callable(handler) and options.lifetime is None:
+                return (read_handler(handler, self._bases, options),)
+            rule = (
+                "lifetime= is for classes; a function has no instance that could live"
+                if callable(handler)
+                else "a handler is a function, a callable object, or a class"
+            )
         msg = f"{place(handler)} cannot be registered like this: {rule}"
         raise HandlerSignatureError(msg)
 
@@ -194,3 +216,19 @@ class MessageRegistry(Generic[E_co]):
             return decorate
         self._factories.append(read_factory(factory, provides=provides, lifetime=lifetime))
         return factory
+
+
+def broken_rule(options: HandlerOptions) -> str | None:
+    """Return what is wrong with the options of a handler, or None."""
+    if options.lifetime not in (None, "singleton", "actor", "scoped", "transient"):
+        return f"lifetime must be one of the four, not {options.lifetime!r}"
+    timeout, retry = cast("object", options.timeout), cast("object", options.retry)
+    if timeout is not None and (
+        not isinstance(timeout, (int, float))
+        or isinstance(timeout, bool)
+        or not 0 < timeout < math.inf
+    ):
+        return f"timeout= is a finite number of seconds above 0, not {timeout!r}"
+    if retry is not None and not isinstance(retry, Retry):
+        return f"retry= is a Retry, as in retry=Retry(attempts=3), not {retry!r}"
+    return None

@@ -1,11 +1,12 @@
 """Runs of plans that the compiled core does not run by itself.
 
-A plan comes here if it has guards, a publisher other than the sequential one, something to await
-before a handler, or something to leave after it.
+A plan comes here if it has guards, a publisher other than the sequential one, a handler with a
+timeout or retries, something to await before a handler, or something to leave after it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,8 +18,8 @@ from runtime._dispatch import Handler, Plan
 from runtime._mailbox import Mailbox
 from runtime._wiring import Storage, make_storage
 from runtime.building import leave, leave_at_once, prepare
-from runtime.errors import ContextMismatch, ScopeClosed
-from runtime.signature import GuardSpec
+from runtime.errors import ContextMismatch, HandlerTimeout, ScopeClosed
+from runtime.signature import GuardSpec, HandlerSpec
 
 __all__ = ("attempt", "handle", "publish", "send")
 
@@ -168,9 +169,23 @@ async def call(handler: Handler, message: object, context: MessageContext, stora
     elif storage.closed:
         raise ScopeClosed.of(None, message)
     result = handler.call(message, context, storage)
-    if handler.is_async or (result is not None and inspect.isawaitable(result)):
-        return await result
-    return result
+    if not handler.is_async and (result is None or not inspect.isawaitable(result)):
+        return result
+    if handler.spec.timeout is not None:
+        return await in_time(handler.spec, handler.spec.timeout, result)
+    return await result
+
+
+async def in_time(handler: HandlerSpec, seconds: float, run: Awaitable[Any]) -> Any:
+    """Await a handler's run, but not longer than that. Raises `HandlerTimeout`."""
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await run
+    except TimeoutError as error:
+        if limit.expired():
+            raise HandlerTimeout(handler, seconds) from error
+        raise
 
 
 def once(guard: GuardSpec, message: object, context: MessageContext, inner: Proceed) -> Proceed:

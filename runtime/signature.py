@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 from runtime._context import MessageContext
 from runtime._wiring import ARGUMENT_LIMIT
 from runtime.errors import BusError, HandlerSignatureError
+from runtime.policies import Retry
 
 __all__ = (
     "MISSING",
@@ -62,6 +63,9 @@ class HandlerSpec:
     """How long an instance of the owner lives."""
     in_thread: bool = False
     own_task: bool = False
+    timeout: float | None = None
+    """Seconds that a call of it may take."""
+    retry: Retry | None = None
 
     @property
     def identity(self) -> tuple[object, object]:
@@ -88,6 +92,8 @@ class HandlerOptions:
     lifetime: OwnerLifetime | None = None
     in_thread: bool = False
     own_task: bool = False
+    timeout: float | None = None
+    retry: Retry | None = None
 
 
 def describe(target: object) -> tuple[str, str]:
@@ -220,6 +226,12 @@ def read_handler(
             f"an asynchronous one runs on the loop"
         )
         raise HandlerSignatureError(msg)
+    if options.timeout is not None and not is_async and not options.in_thread:
+        msg = (
+            f"{name} ({location}): timeout= is for asynchronous handlers; a synchronous one cannot "
+            f"be interrupted on the loop: make it asynchronous, or register it with in_thread=True"
+        )
+        raise HandlerSignatureError(msg)
     return HandlerSpec(
         function=function,
         name=name,
@@ -234,6 +246,8 @@ def read_handler(
         lifetime=options.lifetime or "scoped",
         in_thread=options.in_thread,
         own_task=options.own_task,
+        timeout=options.timeout,
+        retry=options.retry,
     )
 
 

@@ -13,10 +13,11 @@ from runtime._bus import EventBus, Scope, as_seconds, root_bus
 from runtime.building import Resolver, is_owner
 from runtime.bus import Host
 from runtime.closing import shut_down
-from runtime.errors import DeadlockError, TerminalClosed, WrongLoop
+from runtime.errors import DeadlockError, NoHandler, TerminalClosed, WrongLoop
 from runtime.explain import Explanation, explain
 from runtime.leftovers import Watch
 from runtime.lifetimes import Surroundings, Wired, Wiring
+from runtime.messages import DeadLetter, Delivery
 from runtime.plan import Plans
 from runtime.policies import MailboxPolicies, MailboxPolicy, check_count
 from runtime.publishers import Publisher, sequential
@@ -44,9 +45,9 @@ class BusTerminal(Generic[E]):
     It freezes when it is opened or at its first message, and belongs to the loop of that moment.
     `mailbox` bounds every mailbox, or maps message types to policies, of which the nearest in a
     message's MRO counts. `concurrency` is how many messages of the root bus may be in flight at
-    once, besides those whose handlers wait for room in its pool. A chain of more than `max_hops`
-    causes, each emitted by the handler of the one before, becomes a dead letter; None lets it go
-    on.
+    once, besides those whose handlers wait for room in its pool, or are to be tried again. A chain
+    of more than `max_hops` causes, each emitted by the handler of the one before, becomes a dead
+    letter; None lets it go on.
 
     Raises, when it freezes, `ProviderError` or `LifetimeError` listing everything that is wrong
     with the wiring.
@@ -212,6 +213,41 @@ class BusTerminal(Generic[E]):
         """Return the ledger."""
         host = self._host
         return Stats(**self._core.ledger(), sunk=host.sunk, dead_letters=host.failures.count)
+
+    @property
+    def dead_letters(self) -> tuple[DeadLetter, ...]:
+        """The last 1,000 dead letters, the oldest first."""
+        return tuple(self._host.failures.kept)
+
+    def redeliver(self, dead_letter: DeadLetter) -> Delivery:
+        """Run the handler of a dead letter again, and no other; or all, if none had been reached.
+
+        The message is emitted anew, with its old context, into the mailbox that it came from. A
+        letter of another terminal is taken if this one has the handler; its message goes to the
+        mailbox of the same name.
+
+        Raises `NoHandler` if the handler is not registered (any more), `ValueError` for a letter
+        that no terminal has written, and `MailboxFull`, `TerminalClosed` and `WrongLoop` as `emit`
+        does; then nothing was queued.
+        """
+        origin, message = dead_letter.origin, dead_letter.message
+        if origin is None:
+            msg = f"no terminal has written {dead_letter}: there is nothing to redeliver it to"
+            raise ValueError(msg)
+        core = self._core
+        self._bus._admit(message)  # noqa: SLF001
+        plans = self._current()
+        plan = (
+            plans.flatten(type(message))
+            if origin.handler is None
+            else plans.of_one(type(message), origin.handler)
+        )
+        if plan is None:
+            raise NoHandler.of_dead_letter(dead_letter, self.name)
+        box = origin.box
+        if origin.core is not core:
+            box = core.pool if box.name is None else core.find_mailbox(box.name)
+        return core.post_again(box, plan, message, origin.context)
 
     async def drain(self, timeout: float | None = None) -> None:
         """Wait until nothing is queued or running; delays that are not over are not waited for.

@@ -48,6 +48,7 @@ ORDER = [
     "deadlines",
     "blocks",
     "failures",
+    "retries",
     "bus",
     "closing",
     "leftovers",

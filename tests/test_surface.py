@@ -20,6 +20,7 @@ PUBLIC = {
     "MessageRegistry",
     "Record",
     "Resolver",
+    "Retry",
     "Scope",
     "ShutdownReport",
     "Stats",

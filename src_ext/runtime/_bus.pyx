@@ -554,7 +554,7 @@ cdef class Scope(Storage):
                     core.host.lines.return_place(box)
                 refusal = refusal or TerminalClosed.of(core.host.name, message.event)
                 core.emitted += 1
-                core.reject(message)
+                core.reject(box, message)
             elif delay is not None:
                 core.schedule(box, message, delay)
             elif reserved:

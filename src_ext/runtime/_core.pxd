@@ -62,8 +62,18 @@ cdef class Core:
     cdef int append(self, Mailbox box, Delivery message) except -1
     cdef Delivery take(self, Mailbox box)
     cdef int accept_rare(self, Mailbox box, Delivery message, bint has_place) except -1
-    cdef int abandon(self, Delivery message, State state, object reason, object error) except -1
-    cdef int bury(self, Delivery message, object handler, object reason, object error) except -1
+    cdef int abandon(
+        self, Delivery message, Mailbox box, State state, object reason, object error
+    ) except -1
+    cdef int bury(
+        self,
+        Delivery message,
+        Mailbox box,
+        object handler,
+        object reason,
+        object error,
+        int attempts,
+    ) except -1
     cdef int set_phase(self, Phase phase) except -1
     cdef int push_ready(self, Mailbox box) except -1
     cdef Mailbox pop_ready(self)

@@ -136,7 +136,7 @@ cdef class Core:
         cdef Delivery dropped = None
         if message.hops > self.max_hops:
             self.emitted += 1
-            self.abandon(message, FAILED, "hops", self.host.too_many_hops(message.event))
+            self.abandon(message, box, FAILED, "hops", self.host.too_many_hops(message.event))
             self.release(box)
             return 0
         if not has_place and self.is_full(box, message):
@@ -166,7 +166,11 @@ cdef class Core:
 
     cdef int drop(self, Mailbox box, Delivery message, int capacity) except -1:
         return self.abandon(
-            message, DROPPED, "overflow", MailboxFull.of_dropped(message.event, capacity, box.name)
+            message,
+            box,
+            DROPPED,
+            "overflow",
+            MailboxFull.of_dropped(message.event, capacity, box.name),
         )
 
     cdef int enqueue(self, Mailbox box, Delivery message) except -1:
@@ -186,6 +190,16 @@ cdef class Core:
             box.tail.next = message
         box.tail = message
         return 0
+
+    def post_again(self, Mailbox box not None, Plan plan not None, object event, object context):
+        """Accept a message that comes once more, as `emit` would. Raises `MailboxFull`."""
+        cdef Delivery message = new_delivery(plan, event, context, PyContext_CopyCurrent())
+        self.accept(self.mailbox(box.name) if box.forgotten else box, message)
+        return message
+
+    def find_mailbox(self, object name not None):
+        """Return the mailbox of a name, made if it is not there."""
+        return self.mailbox(name)
 
     def post_control(
         self, Mailbox box, Handler handler, object event, object context, int hops
@@ -270,7 +284,9 @@ cdef class Core:
                 self.host.lines.grant(box)
         return message
 
-    cdef int abandon(self, Delivery message, State state, object reason, object error) except -1:
+    cdef int abandon(
+        self, Delivery message, Mailbox box, State state, object reason, object error
+    ) except -1:
         """End a message whose handlers will not run, and that is counted nowhere any more."""
         if state == DROPPED:
             self.dropped += 1
@@ -281,11 +297,19 @@ cdef class Core:
         else:
             self.rejected += 1
             self.undelivered.append(message.event)
-        self.bury(message, None, reason, error)
+        self.bury(message, box, None, reason, error, 0)
         self.end(message, state)
         return 0
 
-    cdef int bury(self, Delivery message, object handler, object reason, object error) except -1:
+    cdef int bury(
+        self,
+        Delivery message,
+        Mailbox box,
+        object handler,
+        object reason,
+        object error,
+        int attempts,
+    ) except -1:
         """Record a failure to handle a message; those who hear of dead letters will.
 
         An ask makes none: its failure is its caller's.
@@ -298,7 +322,14 @@ cdef class Core:
         # Under the emitter's context variables, so that a trace follows the message.
         message.failures.append(
             message.variables.run(
-                self.host.bury, message.event, message.context, handler, reason, error
+                self.host.bury,
+                message.event,
+                message.context,
+                handler,
+                reason,
+                error,
+                attempts,
+                box,
             )
         )
         return 0
@@ -339,16 +370,17 @@ cdef class Core:
             self.drop(box, dropped, message.plan.capacity)
 
     def reject_delayed(self, object messages):
-        """End messages whose delay is not over, because the terminal closes."""
+        """End messages whose delay is not over, with their mailboxes: the terminal closes."""
+        cdef Mailbox box
         cdef Delivery message
-        for message in messages:
+        for box, message in messages:
             self.delayed -= 1
-            self.reject(message)
+            self.reject(box, message)
 
-    def reject(self, Delivery message not None):
+    def reject(self, Mailbox box not None, Delivery message not None):
         """End an accepted message that nothing counts any more, because the terminal closes."""
         self.abandon(
-            message, REJECTED, "closed", TerminalClosed.of(self.host.name, message.event)
+            message, box, REJECTED, "closed", TerminalClosed.of(self.host.name, message.event)
         )
 
     # The run queue

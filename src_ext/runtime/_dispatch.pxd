@@ -31,6 +31,7 @@ cdef class Handler:
     cdef readonly bint needs_scope
     cdef readonly bint manages
     cdef readonly bint own_task
+    cdef readonly bint limited
     cdef bint wants_context
     cdef bint simple
 

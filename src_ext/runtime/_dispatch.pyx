@@ -34,8 +34,9 @@ cdef class Handler:
     """A registered handler, wired for one terminal.
 
     `waits` are the factories to be awaited before it is called; `manages` says that its scope
-    will have something to leave; `own_task` that it does not run in a worker's task. A handler
-    with none of them is simple: the core runs it by itself.
+    will have something to leave; `own_task` that it does not run in a worker's task; `limited` that
+    it has a timeout or is retried. A handler with none of them is simple: the core runs it by
+    itself.
     """
 
     def __cinit__(
@@ -50,6 +51,7 @@ cdef class Handler:
         tuple waits=(),
         bint manages=False,
         bint own_task=False,
+        bint limited=False,
     ):
         self.spec = spec
         self.call = call
@@ -60,7 +62,8 @@ cdef class Handler:
         self.waits = waits
         self.manages = manages
         self.own_task = own_task
-        self.simple = not waits and not manages and not own_task
+        self.limited = limited
+        self.simple = not waits and not manages and not own_task and not limited
 
     def settle(self):
         """Say whether nothing is left to wait for: all that was is there for good."""
@@ -69,7 +72,7 @@ cdef class Handler:
             if not (isinstance(factory, Singleton) and factory.is_built()):
                 return False
         self.waits = ()
-        self.simple = not self.manages and not self.own_task
+        self.simple = not self.manages and not self.own_task and not self.limited
         return self.simple
 
 

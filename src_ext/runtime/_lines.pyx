@@ -117,7 +117,7 @@ cdef class Lines:
                 line.pop(who, None)
                 if isinstance(who, Delivery):
                     self.core.queued -= 1
-                    self.core.reject(who)
+                    self.core.reject(box, who)
                 elif not who.done():
                     who.set_exception(TerminalClosed.of(self.core.host.name))
             self.grant(box)

@@ -16,7 +16,7 @@ cdef class Storage:
     cdef public list exits
     cdef public dict building
     cdef public bint closed
-    cdef int hops
+    cdef readonly int hops
     cdef bint detached
     cdef bint holding
 

@@ -24,6 +24,7 @@ cdef class Worker:
     cdef bint has_pending
     cdef object pending
     cdef object task
+    cdef public int attempts
     cdef int budget
 
     cdef object step(self, object error)

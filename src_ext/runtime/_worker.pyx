@@ -63,6 +63,10 @@ cdef enum:
     BATCH_CHECK = 7
     BATCH_NANOSECONDS = 1_000_000
 
+# What `Worker.attempts` says of a handler that is passed over.
+cdef enum:
+    NOT_STARTED = -1
+
 
 @cython.final
 cdef class Worker:
@@ -72,6 +76,7 @@ cdef class Worker:
     `excused` says that its handler waits for the terminal's close, which does not wait for it.
     `budget` is how many messages it may still take in a row, however often they suspend: a mailbox
     that a worker keeps over a suspension is not to have the turn of those that are ready.
+    `attempts` is how often a handler that is retried has been started; 0 with any other.
     """
 
     def __cinit__(self, Core core not None):
@@ -202,7 +207,11 @@ cdef class Worker:
             if message is not None:
                 if message.failures is None:
                     message.failures = []
-                message.failures.append(self.core.host.record_breakdown(message.event, error))
+                message.failures.append(
+                    self.core.host.record_breakdown(
+                        message.event, message.context, self.box, error
+                    )
+                )
                 message.state = RUNNING
                 self.complete()
             logger.critical("a worker of the runtime has failed", exc_info=error)
@@ -380,8 +389,8 @@ cdef class Worker:
                 )
                 return self.advance(None)
             if not handler.simple or message.plan.guarded:
-                self.coroutine = self.core.host.run_attempt(
-                    message.plan, handler, message.event, message.context, self.storage
+                self.coroutine = self.core.host.run_attempts(
+                    self, message.plan, handler, message.event, message.context, self.storage
                 )
                 return self.advance(None)
         PyContext_Enter(<object>variables)
@@ -456,12 +465,15 @@ cdef class Worker:
     cdef int end_attempt(self, object error) except -1:
         """End the handler's scope, and record its error if it has one."""
         cdef Delivery message = self.message
+        cdef int attempts
         self.coroutine = None
         if self.storage is not None:
             self.storage.closed = True
             self.storage = None
         if error is None:
             return 0
+        attempts = 0 if self.attempts == NOT_STARTED else max(self.attempts, 1)
+        self.attempts = 0
         if message.failures is None:
             message.failures = []
         if message.kind == CONTROL or message.kind == ASK:
@@ -479,9 +491,11 @@ cdef class Worker:
         else:
             self.core.bury(
                 message,
+                self.box,
                 self.handler.spec if self.handler is not None else None,
                 "closed" if self.cut_off(error) else "failed",
                 error,
+                attempts,
             )
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             self.fatal = error
@@ -515,7 +529,9 @@ cdef class Worker:
         if message.kind == ASK and state <= FAILED and (
             message.callbacks is None or (<Reply>message.callbacks).has_ended
         ):
-            core.host.late_reply(message.event, message.context, self.handler.spec)
+            core.host.late_reply(
+                message.event, message.context, self.handler.spec, self.box
+            )
         core.end(message, state)
         return 0
 
@@ -527,7 +543,9 @@ cdef class Worker:
         """End a message whose time is over before its handlers have run."""
         cdef Delivery message = self.message
         message.state = EXPIRED
-        self.core.bury(message, None, "expired", self.core.host.too_late(message.event))
+        self.core.bury(
+            message, self.box, None, "expired", self.core.host.too_late(message.event), 0
+        )
         return 0
 
     cdef int reject(self) except -1:
@@ -543,6 +561,7 @@ cdef class Worker:
             while message.index < message.plan.count:
                 self.handler = <Handler>message.plan.handlers[message.index]
                 message.index += 1
+                self.attempts = NOT_STARTED
                 self.end_attempt(closed)
             return 0
         message.state = REJECTED
@@ -550,7 +569,7 @@ cdef class Worker:
             message.failures = [closed]
         else:
             self.core.undelivered.append(message.event)
-            self.core.bury(message, None, "closed", closed)
+            self.core.bury(message, self.box, None, "closed", closed, 0)
         return 0
 
     cdef int leave_box(self) except -1:

@@ -15,6 +15,7 @@ class Handler:
     needs_scope: bool
     manages: bool
     own_task: bool
+    limited: bool
     waits: tuple[Factory, ...]
     def __new__(
         cls,
@@ -28,6 +29,7 @@ class Handler:
         waits: tuple[Factory, ...] = (),
         manages: bool = False,
         own_task: bool = False,
+        limited: bool = False,
     ) -> Handler: ...
     def settle(self) -> bool: ...
 

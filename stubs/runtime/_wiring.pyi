@@ -18,6 +18,7 @@ class Storage:
     exits: list[tuple[Any, bool]] | None
     building: dict[Any, Any] | None
     closed: bool
+    hops: int
     def add_exit(self, manager: Any, is_async: bool) -> None: ...
 
 @disjoint_base

@@ -49,7 +49,13 @@ async def proven(
     *handlers: Callable[..., Any], **options: Any
 ) -> AsyncIterator[BusTerminal[Event]]:
     """Open a terminal with handlers; at the end everything has ended, and the ledger adds up."""
-    terminal = make_terminal(*handlers, **options)
+    async with proof_of(make_terminal(*handlers, **options)) as terminal:
+        yield terminal
+
+
+@asynccontextmanager
+async def proof_of(terminal: BusTerminal[Event]) -> AsyncIterator[BusTerminal[Event]]:
+    """Open a terminal; at the end everything has ended, and the ledger adds up."""
     await terminal.open()
     try:
         yield terminal

@@ -4,7 +4,7 @@ A line that must be an error carries a ``type: ignore`` with the code; checkers 
 not needed.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from typing import Annotated, assert_type
 
 from runtime import (
@@ -18,6 +18,7 @@ from runtime import (
     MessageContext,
     MessageRegistry,
     Record,
+    Retry,
     Scope,
     ShutdownReport,
     Stats,
@@ -144,6 +145,20 @@ def other_thread(bus: EventBus[UserEvent]) -> None:
 @registry.register(own_task=True)
 async def bury(letter: DeadLetter) -> None:
     assert_type(letter.error, BaseException)
+    assert_type(letter.attempts, int)
+    assert_type(letter.message_id, str)
+    assert_type(letter.mailbox, Hashable)
+    assert_type(letter.age, float)
+
+
+@registry.register(retry=Retry(attempts=2, on=(OSError, ValueError)), timeout=1)
+async def insist(event: UserCreated) -> None: ...
+
+
+registry.register(greet, insist, retry=None, timeout=None)
+registry.register(insist, retry=3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+Retry(on=(BaseException,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Retry().attempts = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 BusTerminal(
@@ -191,6 +206,8 @@ async def main() -> ShutdownReport:
             await terminal.bus.publish(UserEvent(1))
         terminal.include(registry)
         print(terminal.explain(UserEvent).handlers[0].name)
+        assert_type(terminal.dead_letters, tuple[DeadLetter, ...])
+        assert_type(terminal.redeliver(terminal.dead_letters[0]), Delivery)
         assert_type(terminal.stats(), Stats)
         assert_type(terminal.stats().emitted, int)
         return await terminal.close()

@@ -9,6 +9,7 @@ from runtime import (
     EventBus,
     MessageContext,
     MessageRegistry,
+    Retry,
     isolated,
     use,
 )
@@ -136,3 +137,25 @@ def test_explain_a_task_of_its_own() -> None:
     registry.register(first, own_task=True)
     (handler,) = BusTerminal(registry).explain(Ping).handlers
     assert handler.runs == "is awaited, in a task of its own when emitted"
+
+
+def test_timeouts_and_retries_are_said() -> None:
+    """As data for each handler, and in a line of their own."""
+    registry = MessageRegistry(event_base=Event)
+    retry = Retry(attempts=3, backoff=0.5, on=(OSError, ValueError))
+    registry.register(first, timeout=2.5, retry=retry)
+    registry.register(second, in_thread=True, retry=Retry(jitter=False))
+    registry.factory(Clock, lifetime="singleton")
+    explanation = BusTerminal(registry).explain(Ping)
+    one, two = explanation.handlers
+    assert (one.timeout, one.retry, two.timeout) == (2.5, retry, None)
+    lines = [each.strip() for each in str(explanation).splitlines()]
+    assert [each for each in lines if each.startswith("timeout")] == ["timeout: 2.5 s"]
+    first_retry, second_retry = (each for each in lines if each.startswith("retry"))
+    assert first_retry == (
+        "retry: up to 3 attempts when emitted, on OSError, ValueError; "
+        "pauses from 0.5 s, doubled up to 5 s, and up to twice that"
+    )
+    assert second_retry == (
+        "retry: up to 4 attempts when emitted, on Exception; pauses from 0.05 s, doubled up to 5 s"
+    )
