@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from runtime._actors import actor_exits, publish_to_actor
@@ -18,6 +18,7 @@ from runtime._context import MessageContext
 from runtime._core import Core
 from runtime._dispatch import Handler, Plan
 from runtime._inbox import Inbox
+from runtime._inline import run_inline
 from runtime._lines import Lines
 from runtime._mailbox import Delivery, Mailbox, Reply
 from runtime._wiring import Call, Storage, make_storage
@@ -30,18 +31,18 @@ from runtime.errors import (
     DeadlockError,
     NoActorKey,
     ScopeClosed,
-    SinkUnset,
     TerminalClosed,
     shorten,
 )
 from runtime.failures import Failures, report
 from runtime.lifetimes import Wired
 from runtime.messages import Command, DeadLetter, DeadLetterReason, Origin
+from runtime.outlet import Outlet
 from runtime.publishers import Listener, sequential
 from runtime.retries import Retries, Slot
 from runtime.running import attempt, handle, publish, send
 from runtime.signature import HandlerSpec
-from runtime.sinks.base import Record, Sink
+from runtime.sinks.base import Sink
 from runtime.threads import ThreadBus
 from runtime.workers import HandlerTask, Workers, in_own_task, worker_of
 
@@ -85,16 +86,13 @@ class Host:
         self.delays = Delays(self.core.post_due)
         self.deadlines = Deadlines()
         self.blocks = Blocks()
-        self.sunk = 0
+        self.outlet = Outlet(sink, name)
         self._late: set[asyncio.Task[None]] = set()
         self._max_hops = max_hops
         self._executor: ThreadPoolExecutor | None = None
         self._turns: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
-        self._sinking = 0
-        self._sunk_all: asyncio.Event = asyncio.Event()
-        self._sink = sink
-        self._sink_lock = asyncio.Lock()
-        self._sink_open = False
+
+    run_inline = staticmethod(run_inline)
 
     def is_inside(self) -> bool:
         """Say whether a handler from a mailbox is running in this task."""
@@ -239,34 +237,11 @@ class Host:
         """Return the verbs of a bus for other threads."""
         return ThreadBus(bus, self.core, self.inbox)
 
-    async def sink_events(
+    def sink_events(
         self, bus: EventBus[Any], events: Sequence[object], context: MessageContext | None
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Persist events through the terminal's sink."""
-        if len(events) == 1 and isinstance(events[0], (list, tuple)):
-            events = cast("Sequence[object]", events[0])
-        bus._admit(events)  # noqa: SLF001
-        if self._sink is None:
-            raise SinkUnset.of(self.name)
-        # One context has one id, for one event; several events share its headers only.
-        headers = None if context is None or len(events) == 1 else context.headers
-        records: list[Record] = []
-        for event in events:
-            if isinstance(event, Record):
-                records.append(event)
-            else:
-                given = context if headers is None else MessageContext(headers=headers)
-                records.append(Record.of(event, bus._context(given)))  # noqa: SLF001
-        self._sinking += 1
-        self._sunk_all.clear()
-        try:
-            await self.open_sink()
-            await self._sink.sink(records)
-        finally:
-            self._sinking -= 1
-            if self._sinking == 0:
-                self._sunk_all.set()
-        self.sunk += len(records)
+        return self.outlet.sink(bus, events, context)
 
     def publish_to_actor(
         self,
@@ -563,46 +538,3 @@ class Host:
         finally:
             if self._executor is not None:
                 self._executor.shutdown(wait=False)
-
-    # The sink's life
-
-    async def open_sink(self) -> None:
-        """Open the sink once, if it can be opened."""
-        if self._sink is None or self._sink_open:
-            return
-        async with self._sink_lock:
-            if not self._sink_open:
-                opener = getattr(self._sink, "open", None)
-                if opener is not None:
-                    await opener()
-                self._sink_open = True
-
-    async def close_sink(self, timeout: float) -> None:
-        """Close the sink, if it is open and can be closed, after the calls that are under way.
-
-        `timeout` is how many seconds those may take. A cancellation ends that wait, and is raised
-        when the sink is closed.
-        """
-        interruption: asyncio.CancelledError | None = None
-        if self._sinking:
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._sunk_all.wait()
-            except TimeoutError:
-                pass
-            except asyncio.CancelledError as error:
-                interruption = error
-        while self._sink_lock.locked():
-            # Somebody opens it this very moment; it can be closed after that.
-            try:
-                async with self._sink_lock:
-                    break
-            except asyncio.CancelledError as error:
-                interruption = error
-        if self._sink_open:
-            self._sink_open = False
-            closer = getattr(self._sink, "close", None)
-            if closer is not None:
-                await closer()
-        if interruption is not None:
-            raise interruption

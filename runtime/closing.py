@@ -63,7 +63,7 @@ class Shutdown:
         for step in (
             lambda: host.leave_actors(),
             lambda: host.leave_terminal(),
-            lambda: host.close_sink(max(UNWIND_SECONDS, self.time_left)),
+            lambda: host.outlet.close(max(UNWIND_SECONDS, self.time_left)),
         ):
             await self.attempt(step)
         host.failures.tell_all()

@@ -111,7 +111,7 @@ class BusTerminal(Generic[E]):
             raise TerminalClosed.of(self.name)
         # What is wrong with the wiring is said before the sink is touched.
         self._current()
-        await self._host.open_sink()
+        await self._host.outlet.open()
         if self._shutdown is not None:
             # It has been closed meanwhile.
             raise TerminalClosed.of(self.name)
@@ -212,7 +212,7 @@ class BusTerminal(Generic[E]):
     def stats(self) -> Stats:
         """Return the ledger."""
         host = self._host
-        return Stats(**self._core.ledger(), sunk=host.sunk, dead_letters=host.failures.count)
+        return Stats(**self._core.ledger(), sunk=host.outlet.sunk, dead_letters=host.failures.count)
 
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:

@@ -20,6 +20,7 @@ def test_the_core_is_what_the_layout_says() -> None:
         "_dispatch",
         "_givens",
         "_inbox",
+        "_inline",
         "_lines",
         "_mailbox",
         "_wiring",

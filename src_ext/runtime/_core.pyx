@@ -41,13 +41,11 @@ from runtime.errors import MailboxFull, TerminalClosed, WrongLoop
 
 cdef object logger = logging.getLogger("runtime")
 
-# Longer than any chain of causes.
 cdef enum:
+    # Longer than any chain of causes.
     NO_LIMIT = 0x7FFFFFFF
-
-# So many asks in a row may be carried out in their callers' turns before one waits for the loop to
-# go round; whoever does nothing but ask would keep it from that.
-cdef enum:
+    # So many asks in a row may be carried out in their callers' turns before one waits for the loop
+    # to go round; whoever does nothing but ask would keep it from that.
     INLINE = 64
 
 
@@ -241,7 +239,7 @@ cdef class Core:
             self.emitted += 1
             self.running += 1
             box.active += 1
-            self.idler.run_inline(box, message)
+            self.host.run_inline(self.idler, box, message)
             return
         self.inline_left = INLINE
         self.accept(box, message)

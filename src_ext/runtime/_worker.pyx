@@ -50,7 +50,6 @@ from runtime._wiring cimport new_storage
 
 import logging
 from asyncio import CancelledError, current_task
-from asyncio.tasks import _enter_task, _leave_task
 
 from runtime.errors import TerminalClosed
 
@@ -270,61 +269,6 @@ cdef class Worker:
         self.task = current_task(core.loop)
         core.idler = self
         return next(self.wakeup.__await__())
-
-    def run_inline(self, Mailbox box not None, Delivery message not None):
-        """Handle a message in the turn of whoever asks, while this worker is parked.
-
-        The worker's task is the current one meanwhile. If the handler suspends, the worker goes on
-        with it in its own turn.
-        """
-        cdef Core core = self.core
-        cdef object loop = core.loop
-        cdef object task = self.task
-        cdef object asker = current_task(loop)
-        cdef object wakeup = self.wakeup
-        cdef object outcome = ENDED
-        cdef bint is_broken = False
-        core.parked = core.idler = None
-        self.box = box
-        self.message = message
-        if asker is not None:
-            _leave_task(loop, asker)
-        _enter_task(loop, task)
-        try:
-            outcome = self.run_message()
-            if outcome is ENDED:
-                self.complete()
-        except BaseException as error:
-            is_broken = True
-            core.searching += 1
-            self.give_up(error)
-        finally:
-            _leave_task(loop, task)
-            if asker is not None:
-                _enter_task(loop, asker)
-        if is_broken or self.message is None and (
-            outcome is not ENDED
-            or self.cancelled
-            or self.fatal is not None
-            or core.phase >= CLOSED
-            or (core.parked is not None and not core.parked.done())
-        ):
-            # It must not meet another message, or is not needed.
-            self.leave_box()
-            wakeup.cancel()
-        elif outcome is ENDED:
-            core.parked = wakeup
-            core.idler = self
-            self.leave_box()
-        else:
-            self.pending = outcome
-            self.has_pending = True
-            if not wakeup.done():
-                wakeup.set_result(None)
-            if box.head is not None and not box.ready and box.active < box.limit:
-                core.push_ready(box)
-        if self.fatal is not None:
-            raise self.fatal
 
     cdef object run_message(self):
         """Run the handlers that are left: what one yielded, or ENDED after the last.

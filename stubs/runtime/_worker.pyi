@@ -2,7 +2,7 @@ from collections.abc import Coroutine, Generator
 from typing import Any, Self, final
 
 from runtime._core import Core
-from runtime._mailbox import Delivery, Mailbox
+from runtime._mailbox import Mailbox
 
 @final
 class Worker(Coroutine[Any, Any, None]):
@@ -21,7 +21,6 @@ class Worker(Coroutine[Any, Any, None]):
     @property
     def suspended(self) -> Coroutine[Any, Any, Any] | None: ...
     def unblock(self) -> None: ...
-    def run_inline(self, box: Mailbox, message: Delivery) -> None: ...
     @property
     def handler_name(self) -> str: ...
     def __await__(self) -> Generator[Any, Any]: ...
