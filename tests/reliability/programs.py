@@ -79,17 +79,26 @@ def start(main):
 """
 
 
+def heed_signals() -> None:
+    """Let signals do what they do by default."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Program:
     """A program that runs in a process of its own."""
 
     def __init__(self, loop: str, code: str) -> None:
         if loop == "uvloop":
             pytest.importorskip("uvloop", reason="no uvloop here")
+        # What runs the tests may ignore signals, as a shell does for what it runs behind itself.
+        heed = None if sys.platform == "win32" else heed_signals
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-W", "error", "-c", PRELUDE + code, loop],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=heed,
         )
 
     def read(self, line: str) -> None:
