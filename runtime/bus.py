@@ -23,7 +23,14 @@ from runtime._mailbox import Delivery, Mailbox
 from runtime._wiring import Call, Storage, make_storage
 from runtime._worker import Worker
 from runtime.blocks import Blocks
-from runtime.building import abandon, leave, leave_at_once, prepare, raise_together
+from runtime.building import (
+    abandon,
+    is_owner_in,
+    leave,
+    leave_at_once,
+    prepare,
+    raise_together,
+)
 from runtime.delays import Delays
 from runtime.errors import (
     DeadlockError,
@@ -36,10 +43,12 @@ from runtime.errors import (
 from runtime.failures import Failures, report
 from runtime.lifetimes import Wired
 from runtime.messages import DeadLetter, DeadLetterReason
+from runtime.passivation import Passivation
 from runtime.publishers import Listener, sequential
 from runtime.running import attempt, handle, publish, send
 from runtime.signature import HandlerSpec
 from runtime.sinks.base import Record, Sink
+from runtime.supervision import Supervision
 from runtime.threads import ThreadBus
 from runtime.workers import HandlerTask, Workers, in_own_task, worker_of
 
@@ -66,6 +75,7 @@ class Host:
         *,
         concurrency: int,
         max_hops: int | None,
+        idle_timeout: float | None,
         sink: Sink | None,
         begin: Callable[[], None],
         find_provider: Callable[[object], Wired],
@@ -76,6 +86,8 @@ class Host:
         self.core = Core(self, concurrency=concurrency, max_hops=max_hops)
         self.workers = Workers()
         self.failures = Failures(self.core)
+        self.supervision = Supervision(self.core)
+        self.passivation = Passivation(self.core, idle_timeout)
         self.lines = Lines(self.core)
         self.inbox = Inbox(self.core)
         self.delays = Delays(self.core.post_due)
@@ -110,6 +122,8 @@ class Host:
         error: BaseException,
     ) -> DeadLetter:
         """Record that a handler failed, or that a message (handler None) was not handled."""
+        if isinstance(error, TerminalClosed) and error.refuses(handler, message):
+            reason = "closed"
         return self.failures.bury(message, context, handler, reason, error)
 
     def log_failure(
@@ -238,8 +252,9 @@ class Host:
         hops: int,
     ) -> Any:
         """Let an actor handle a message in its mailbox, wait for it, and return its reply."""
+        self.supervision.check(box, handler, event)
         worker = worker_of(self.core)
-        if worker is not None and worker.has_turn_of(box):
+        if (worker is not None and worker.has_turn_of(box)) or is_owner_in(box):
             raise DeadlockError.itself(handler.spec, box.name)
         message = self.core.post_control(box, handler, event, context, hops)
         try:
@@ -291,7 +306,10 @@ class Host:
         def run() -> Coroutine[Any, Any, Any]:
             return attempt(self.core, plan, handler, event, context, storage)
 
-        return in_own_task(self.core, run) if handler.own_task else run()
+        start = functools.partial(in_own_task, self.core, run) if handler.own_task else run
+        if handler.supervised:
+            return self.supervision.watch(handler, event, storage, start)
+        return start()
 
     async def run_control(
         self,
@@ -328,10 +346,16 @@ class Host:
 
         Runs inside one actor wait for each other, and the mailbox waits for all of them.
         """
+
+        def run() -> Coroutine[Any, Any, Any]:
+            return handle(self.core, plan, handler, event, context, storage, on_turn=True)
+
         self.core.enter_turn(box)
         try:
             async with self._turn(box, handler):
-                return await handle(self.core, plan, handler, event, context, storage, on_turn=True)
+                if handler.supervised:
+                    return await self.supervision.watch(handler, event, storage, run)
+                return await run()
         finally:
             storage.closed = True
             self.core.leave_turn(box)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from runtime.lifetimes import Wired
 from runtime.messages import Command
 from runtime.plan import Plans, key_of
+from runtime.signature import OnFailure
 
 __all__ = ("Dependency", "ExplainedHandler", "Explanation", "explain")
 
@@ -32,6 +33,8 @@ class ExplainedHandler:
     runs: str
     """How it runs: on the loop, awaited or called, in a thread, or in an actor's mailbox."""
     dependencies: tuple[Dependency, ...]
+    on_failure: OnFailure | None = None
+    """What becomes of its actor when it fails; None if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class Explanation:
         for number, handler in enumerate(self.handlers, 1):
             yield f"  {number}. {handler.name} ({handler.location})"
             yield f"     hears {', '.join(handler.hears)}; {handler.runs}"
+            if handler.on_failure is not None:
+                yield f"     on failure: {handler.on_failure} the actor"
             for dependency in handler.dependencies:
                 yield from tree(dependency, 5)
 
@@ -96,6 +101,7 @@ def explain(plans: Plans, message_type: type) -> Explanation:
                 tuple(key.__qualname__ for key in spec.keys),
                 runs,
                 tuple(dependency(name, each) for name, each in wired.arguments),
+                spec.on_failure if wired.actor is not None else None,
             )
         )
     publisher = plans.publisher

@@ -157,6 +157,7 @@ def wire(wiring: Wiring, spec: HandlerSpec) -> Registered:
         waits=wired.waits,
         manages=wired.manages,
         own_task=spec.own_task,
+        supervised=wired.actor is not None and spec.on_failure != "resume",
     )
     return Registered(spec, wired, handler)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, get_args, overload
 
 from runtime.errors import HandlerSignatureError
 from runtime.lifetimes import FactorySpec, Lifetime, read_factory
@@ -12,6 +12,7 @@ from runtime.signature import (
     GuardSpec,
     HandlerOptions,
     HandlerSpec,
+    OnFailure,
     OwnerLifetime,
     place,
     read_class,
@@ -73,6 +74,7 @@ class MessageRegistry(Generic[E_co]):
         lifetime: OwnerLifetime | None = None,
         in_thread: bool = False,
         own_task: bool = False,
+        on_failure: OnFailure = "resume",
     ) -> H: ...
     @overload
     def register(
@@ -81,6 +83,7 @@ class MessageRegistry(Generic[E_co]):
         lifetime: OwnerLifetime | None = None,
         in_thread: bool = False,
         own_task: bool = False,
+        on_failure: OnFailure = "resume",
     ) -> Callable[[H], H]: ...
     @overload
     def register(
@@ -92,6 +95,7 @@ class MessageRegistry(Generic[E_co]):
         lifetime: OwnerLifetime | None = None,
         in_thread: bool = False,
         own_task: bool = False,
+        on_failure: OnFailure = "resume",
     ) -> None: ...
     def register(
         self,
@@ -99,16 +103,26 @@ class MessageRegistry(Generic[E_co]):
         lifetime: OwnerLifetime | None = None,
         in_thread: bool = False,
         own_task: bool = False,
+        on_failure: OnFailure = "resume",
     ) -> Any:
         """Register handlers: functions, callable objects, or classes with handling methods.
 
         A handler is keyed by the annotation of its first parameter and hears that class and
         everything derived from it. Of a class, each public method that takes a message is a
         handler; `lifetime` says how long an instance lives (default: scoped). An actor class has
-        one instance for each mailbox, made on the first message. With `in_thread` a synchronous
+        one instance for each mailbox, made on the first message; if it is a context manager,
+        asynchronous or not, a task of its own enters it before that message and leaves it at its
+        end. With `in_thread` a synchronous
         handler runs in the terminal's thread pool, under a copy of the context variables. With
         `own_task` a handler of an emitted message runs in a task of its own, under a copy too; it
         is dearer, and its task is nobody else's.
+
+        `on_failure` says what becomes of an actor whose start, or whose handling of an event,
+        fails: it stays ("resume"), the next message has a new one ("restart"), or there is none any
+        more ("stop", and after more than 5 restarts in 5 seconds). An old instance is left with
+        the error, before anything else of its mailbox is started; what is queued stays, in order.
+        What is published to it or sent to it, and waits, raises `ActorRestarting`; what is for an
+        actor that is stopped, `TerminalClosed`, and becomes a dead letter if it was emitted.
 
         One handler comes back as it was given, so this works as a decorator, with and without
         options.
@@ -116,12 +130,16 @@ class MessageRegistry(Generic[E_co]):
         Raises `HandlerSignatureError` saying which handler, where, and which parameter; then
         none of `handlers` is registered.
         """
-        options = HandlerOptions(lifetime, in_thread, own_task)
+        options = HandlerOptions(lifetime, in_thread, own_task, on_failure)
         if not handlers:
 
             def decorate(handler: H) -> H:
                 return self.register(
-                    handler, lifetime=lifetime, in_thread=in_thread, own_task=own_task
+                    handler,
+                    lifetime=lifetime,
+                    in_thread=in_thread,
+                    own_task=own_task,
+                    on_failure=on_failure,
                 )
 
             return decorate
@@ -134,6 +152,15 @@ class MessageRegistry(Generic[E_co]):
     def _read(self, handler: Any, options: HandlerOptions) -> tuple[HandlerSpec, ...]:
         if options.lifetime not in (None, "singleton", "actor", "scoped", "transient"):
             rule = f"lifetime must be one of the four, not {options.lifetime!r}"
+        elif options.on_failure not in get_args(OnFailure):
+            rule = f"on_failure must be one of {get_args(OnFailure)}, not {options.on_failure!r}"
+        elif options.on_failure != "resume" and not (
+            isinstance(handler, type) and options.lifetime == "actor"
+        ):
+            rule = (
+                f"on_failure={options.on_failure!r} is for actors, classes registered with "
+                f'lifetime="actor"; nothing else has an instance that could be replaced'
+            )
         elif isinstance(handler, type):
             return read_class(handler, self._bases, options)
         elif not callable(handler):

@@ -32,6 +32,7 @@ MISSING: Final = inspect.Parameter.empty
 
 Role = Literal["message", "context", "dependency"]
 OwnerLifetime = Literal["singleton", "actor", "scoped", "transient"]
+OnFailure = Literal["resume", "restart", "stop"]
 Bases = tuple[type, ...]
 
 
@@ -62,6 +63,8 @@ class HandlerSpec:
     """How long an instance of the owner lives."""
     in_thread: bool = False
     own_task: bool = False
+    on_failure: OnFailure = "resume"
+    """What becomes of the actor when the handler, or the actor's start, fails."""
 
     @property
     def identity(self) -> tuple[object, object]:
@@ -88,6 +91,7 @@ class HandlerOptions:
     lifetime: OwnerLifetime | None = None
     in_thread: bool = False
     own_task: bool = False
+    on_failure: OnFailure = "resume"
 
 
 def describe(target: object) -> tuple[str, str]:
@@ -234,6 +238,7 @@ def read_handler(
         lifetime=options.lifetime or "scoped",
         in_thread=options.in_thread,
         own_task=options.own_task,
+        on_failure=options.on_failure,
     )
 
 

@@ -46,6 +46,8 @@ ORDER = [
     "delays",
     "blocks",
     "failures",
+    "supervision",
+    "passivation",
     "bus",
     "closing",
     "leftovers",

@@ -32,6 +32,7 @@ cdef class Core:
     cdef int max_hops
     cdef bint is_alert
     cdef bint is_timed
+    cdef public bint passivates
     cdef Phase phase
     cdef Py_ssize_t queued
     cdef Py_ssize_t running

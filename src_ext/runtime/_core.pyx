@@ -52,7 +52,7 @@ cdef class Core:
     `host` is the other half, asked for what is rare: to begin, to start a worker's task, to record
     a failure. `observer` is told of every message while somebody tracks the terminal; `is_alert`
     says that a verb has more to ask than whose thread it is on, `is_timed` that a worker's batch
-    may end by the clock.
+    may end by the clock, `passivates` that actors are stopped after a while without messages.
     """
 
     def __cinit__(self, object host, *, int concurrency, max_hops=None):
@@ -345,9 +345,13 @@ cdef class Core:
             and box.pinned == 0
             and box.name is not None
             and not box.forgotten
-            and (box.actors is None or box.actors.is_empty())
+            and (box.actors is None or not box.actors.instances)
         ):
             self.forget(box)
+        elif self.passivates and box.active == 0 and box.actors is not None and (
+            box.name is not None
+        ):
+            self.host.passivation.note(box)
         return 0
 
     cdef int forget(self, Mailbox box) except -1:
@@ -518,6 +522,15 @@ cdef class Core:
         return 0
 
     # Turns
+
+    def pin(self, Mailbox box not None):
+        """Keep a mailbox from being forgotten."""
+        box.pinned += 1
+
+    def unpin(self, Mailbox box not None):
+        """Let a mailbox be forgotten when it is empty."""
+        box.pinned -= 1
+        self.release(box)
 
     def enter_turn(self, Mailbox box not None):
         """Keep a mailbox from starting its next message, besides the one that is running."""

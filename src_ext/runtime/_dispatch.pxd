@@ -11,7 +11,7 @@ from runtime._capi cimport (
     PySendResult,
     is_coroutine,
 )
-from runtime._wiring cimport Call, Provider, Storage
+from runtime._wiring cimport Call, Factory, Storage
 
 cdef object ENDED
 
@@ -23,13 +23,14 @@ cdef enum Overflow:
 
 cdef class Handler:
     cdef readonly object spec
-    cdef readonly Provider actor
+    cdef readonly Factory actor
     cdef readonly Call call
     cdef readonly tuple waits
     cdef readonly bint is_async
     cdef readonly bint needs_scope
     cdef readonly bint manages
     cdef readonly bint own_task
+    cdef readonly bint supervised
     cdef bint wants_context
     cdef bint simple
 

@@ -21,7 +21,7 @@ from runtime._capi cimport (
     Py_DecRef,
     take_error,
 )
-from runtime._wiring cimport Call, Provider, Singleton, Storage
+from runtime._wiring cimport Call, Factory, Singleton, Storage
 
 from types import GeneratorType
 
@@ -34,8 +34,9 @@ cdef class Handler:
     """A registered handler, wired for one terminal.
 
     `waits` are the factories to be awaited before it is called; `manages` says that its scope
-    will have something to leave; `own_task` that it does not run in a worker's task. A handler
-    with none of them is simple: the core runs it by itself.
+    will have something to leave; `own_task` that it does not run in a worker's task; `supervised`
+    that its failure ends its actor. A handler with none of them is simple: the core runs it by
+    itself.
     """
 
     def __cinit__(
@@ -46,10 +47,11 @@ cdef class Handler:
         bint is_async,
         bint needs_scope,
         bint wants_context,
-        Provider actor=None,
+        Factory actor=None,
         tuple waits=(),
         bint manages=False,
         bint own_task=False,
+        bint supervised=False,
     ):
         self.spec = spec
         self.call = call
@@ -60,7 +62,8 @@ cdef class Handler:
         self.waits = waits
         self.manages = manages
         self.own_task = own_task
-        self.simple = not waits and not manages and not own_task
+        self.supervised = supervised
+        self.simple = not waits and not manages and not own_task and not supervised
 
     def settle(self):
         """Say whether nothing is left to wait for: all that was is there for good."""
@@ -69,7 +72,7 @@ cdef class Handler:
             if not (isinstance(factory, Singleton) and factory.is_built()):
                 return False
         self.waits = ()
-        self.simple = not self.manages and not self.own_task
+        self.simple = not self.manages and not self.own_task and not self.supervised
         return self.simple
 
 

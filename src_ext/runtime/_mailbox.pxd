@@ -51,9 +51,7 @@ cdef class DeliveryWait:
 
 cdef class Actors:
     cdef dict instances
-    cdef list exits
-
-    cdef bint is_empty(self) noexcept
+    cdef dict exits
 
 
 cdef class Mailbox:
