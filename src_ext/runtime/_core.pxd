@@ -32,7 +32,6 @@ cdef class Core:
     cdef int max_hops
     cdef bint is_alert
     cdef bint is_timed
-    cdef public bint passivates
     cdef Phase phase
     cdef Py_ssize_t queued
     cdef Py_ssize_t running
@@ -48,6 +47,7 @@ cdef class Core:
     cdef long long published
     cdef long long sent
     cdef public Py_ssize_t scopes
+    cdef public bint passivates
 
     cdef Mailbox mailbox(self, object name)
     cdef Mailbox make_mailbox(self, object name)

@@ -30,9 +30,9 @@ cdef class Handler:
     cdef readonly bint needs_scope
     cdef readonly bint manages
     cdef readonly bint own_task
-    cdef readonly bint supervised
     cdef bint wants_context
     cdef bint simple
+    cdef readonly bint supervised
 
 
 cdef class Plan:
