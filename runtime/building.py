@@ -11,24 +11,32 @@ import logging
 from collections.abc import Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import Context
-from typing import Any, NoReturn, Protocol
+from types import TracebackType
+from typing import Any, Final, NoReturn, Protocol
 
 from runtime._core import Core
+from runtime._mailbox import Mailbox
 from runtime._wiring import Factory, Scoped, Storage, Transient, make_storage
 from runtime.errors import ScopeClosed
 
 __all__ = (
+    "Lived",
     "Resolver",
     "ResolverScope",
     "abandon",
+    "end_build",
     "is_owner",
+    "is_owner_in",
     "leave",
+    "leave_all",
     "leave_at_once",
     "prepare",
     "raise_together",
 )
 
 logger = logging.getLogger("runtime")
+
+UNLEFT: Final = "a scope could not be left well"
 
 
 class ResolverScope(Protocol):
@@ -142,22 +150,64 @@ async def abandon(root: Storage) -> None:
         await asyncio.wait([owner.task for owner in owners])
 
 
+async def end_build(core: Core, factory: object, box: Mailbox) -> None:
+    """End the build of a mailbox's object, if one is under way."""
+    owner: Owner | None = (core.root.building or {}).get((factory, box))
+    if owner is not None and not owner.built.done():
+        owner.cancel()
+        await asyncio.wait([owner.task])
+
+
 class OwnerTask(asyncio.Task[None]):
     """A task in an empty context that may wait for as long as its terminal lives."""
 
     def __init__(
-        self, work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, core: Core
+        self, work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, home: Storage
     ) -> None:
         super().__init__(work, loop=loop, name="runtime.owner", context=Context())
-        self.core = core
+        self.home = home
         # That it waits is no loss when a loop is dropped.
         self._log_destroy_pending = False
+
+
+class Lived(AbstractAsyncContextManager[object]):
+    """The life of an actor that is a context manager, asynchronous or not."""
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+        self._is_async = hasattr(actor, "__aenter__")
+
+    async def __aenter__(self) -> object:
+        """Start the actor; whatever that returns, the actor is the object."""
+        if self._is_async:
+            await self.actor.__aenter__()
+        else:
+            self.actor.__enter__()
+        return self.actor
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop the actor, which sees the error that ends it."""
+        if self._is_async:
+            await self.actor.__aexit__(kind, error, traceback)
+        else:
+            self.actor.__exit__(kind, error, traceback)
 
 
 def is_owner(core: Core) -> bool:
     """Say whether the current task owns a shared object of a terminal."""
     task = asyncio.current_task()
-    return isinstance(task, OwnerTask) and task.core is core
+    return isinstance(task, OwnerTask) and task.home.core is core
+
+
+def is_owner_in(box: Mailbox) -> bool:
+    """Say whether the current task starts or stops an object of a mailbox."""
+    task = asyncio.current_task()
+    return isinstance(task, OwnerTask) and task.home.box is box
 
 
 class Owner(AbstractAsyncContextManager[None]):
@@ -171,60 +221,58 @@ class Owner(AbstractAsyncContextManager[None]):
         loop = asyncio.get_running_loop()
         self.built: asyncio.Future[None] = loop.create_future()
         self._released = asyncio.Event()
-        self.task = OwnerTask(self._own(factory, home), loop, home.core)
+        self._error: BaseException | None = None
+        self.task = OwnerTask(self._own(factory, home), loop, home)
 
     def cancel(self) -> None:
         """Give the build up."""
         self.task.cancel()
 
     async def _own(self, factory: Factory, home: Storage) -> None:
-        entered = factory.mode in ("context", "async_context")
-        # What the build enters on its way is left again if the build fails.
+        # What it enters on its way, the object last.
         stage = make_storage(home.core, home.box, detached=True)
-        manager: Any = None
+        if home.box is not None:
+            # Whoever has asked for the object may give it up; it is still the mailbox's.
+            home.core.pin(home.box)
         try:
-            if entered:
-                await prepare(factory.waits, stage)
-                manager = factory.start(stage)
-                if factory.mode == "context":
-                    value = manager.__enter__()
-                else:
-                    value = await manager.__aenter__()
-            else:
-                value = await build(factory, stage)
-        except BaseException as error:
-            try:
-                await leave(stage, error)
-            except BaseException as grouped:  # noqa: BLE001 -- handed to those who wait
-                error = grouped
-            self._finish(error)
-            if not isinstance(error, Exception):
-                raise
+            await self._start(factory, home, stage)
+        finally:
+            if home.box is not None:
+                home.core.unpin(home.box)
+        if not stage.exits:
             return
-        for each, is_async in stage.exits or ():
-            home.add_exit(each, is_async)
-        factory.keep(home, value)
-        if not entered:
-            self._finish(None)
-            return
-        home.add_exit(self, is_async=True)
-        self._finish(None)
         try:
             await self._released.wait()
         except GeneratorExit:
-            exit_at_once(manager, is_async=factory.mode == "async_context")
+            leave_at_once(stage)
             raise
-        except BaseException as error:
-            await self._leave(manager, factory.mode, error)
-            raise
-        await self._leave(manager, factory.mode, None)
+        except BaseException as error:  # noqa: BLE001 -- raised
+            raise_together(UNLEFT, [error, *await leave_all(stage, error)])
+        failures = await leave_all(stage, self._error)
+        if failures:
+            raise_together(UNLEFT, failures)
 
-    async def _leave(self, manager: Any, mode: str, error: BaseException | None) -> None:
-        state = (type(error), error, error.__traceback__) if error else (None, None, None)
-        if mode == "context":
-            manager.__exit__(*state)
-        else:
-            await manager.__aexit__(*state)
+    async def _start(self, factory: Factory, home: Storage, stage: Storage) -> None:
+        try:
+            value = await build(factory, stage)
+        except GeneratorExit:
+            leave_at_once(stage)
+            raise
+        except BaseException as error:  # noqa: BLE001 -- raised
+            failures = await leave_all(stage, error)
+            try:
+                raise_together(UNLEFT, [error, *failures])
+            except BaseException as grouped:
+                self._finish(grouped)
+                if not isinstance(grouped, Exception):
+                    # Whoever waits for the object is told.
+                    self.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+                    raise
+            return
+        if stage.exits:
+            home.add_exit(self, is_async=True)
+        factory.keep(home, value)
+        self._finish(None)
 
     def _finish(self, error: BaseException | None) -> None:
         """Tell those who wait how the start has ended; the next to ask may try again."""
@@ -235,6 +283,10 @@ class Owner(AbstractAsyncContextManager[None]):
         elif isinstance(error, asyncio.CancelledError):
             self.built.cancel()
         else:
+            if isinstance(error, StopIteration):
+                # A future cannot carry it.
+                cause, error = error, RuntimeError("a factory raised StopIteration")
+                error.__cause__ = cause
             self.built.set_exception(error)
             # Whoever gave up waiting has not lost a warning by it.
             self.built.exception()
@@ -243,8 +295,16 @@ class Owner(AbstractAsyncContextManager[None]):
         """Wait until the object is built."""
         await self.built
 
-    async def __aexit__(self, *error: object) -> None:
-        """Let the owner leave what it has entered, and wait for that."""
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let the owner leave what it has entered, and wait for that; an actor sees the error."""
+        if self.task.home.box is not None:
+            # That another singleton could not be left well says nothing about this one.
+            self._error = error
         self._released.set()
         await self.task
 
@@ -258,6 +318,13 @@ async def leave(storage: Storage, error: BaseException | None) -> None:
     without `error` is raised as it is. A cancellation stays one: then the other failures are
     logged.
     """
+    failures = await leave_all(storage, error)
+    if failures:
+        raise_together(UNLEFT, failures if error is None else [error, *failures])
+
+
+async def leave_all(storage: Storage, error: BaseException | None) -> list[BaseException]:
+    """Leave everything that a scope has entered, and return what went wrong."""
     failures: list[BaseException] = []
     seen = error
     while storage.exits:
@@ -268,14 +335,12 @@ async def leave(storage: Storage, error: BaseException | None) -> None:
                 await manager.__aexit__(*state)
             else:
                 manager.__exit__(*state)
-        except BaseException as raised:  # noqa: BLE001 -- raised below
+        except BaseException as raised:  # noqa: BLE001 -- returned
             if raised is not seen:
                 failures.append(raised)
                 # What is left now did not end well either.
                 seen = seen or raised
-    if failures:
-        everything = failures if error is None else [error, *failures]
-        raise_together("a scope could not be left well", everything)
+    return failures
 
 
 def raise_together(text: str, errors: Sequence[BaseException]) -> NoReturn:

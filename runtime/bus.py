@@ -12,7 +12,7 @@ from contextvars import copy_context
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from runtime._actors import actor_exits, publish_to_actor
+from runtime._actors import actor_exits, post_control, publish_to_actor, withdraw
 from runtime._bus import EventBus, Scope, as_seconds
 from runtime._context import MessageContext
 from runtime._core import Core
@@ -24,7 +24,14 @@ from runtime._mailbox import Delivery, Mailbox, Reply
 from runtime._wiring import Call, Storage, make_storage
 from runtime._worker import Worker
 from runtime.blocks import Blocks
-from runtime.building import abandon, leave, leave_at_once, prepare, raise_together
+from runtime.building import (
+    abandon,
+    is_owner_in,
+    leave,
+    leave_at_once,
+    prepare,
+    raise_together,
+)
 from runtime.deadlines import Deadlines
 from runtime.delays import Delays
 from runtime.errors import (
@@ -38,11 +45,13 @@ from runtime.failures import Failures, report
 from runtime.lifetimes import Wired
 from runtime.messages import Command, DeadLetter, DeadLetterReason, Origin
 from runtime.outlet import Outlet
+from runtime.passivation import Passivation
 from runtime.publishers import Listener, sequential
 from runtime.retries import Retries, Slot
 from runtime.running import attempt, handle, publish, send
 from runtime.signature import HandlerSpec
 from runtime.sinks.base import Sink
+from runtime.supervision import Supervision
 from runtime.threads import ThreadBus
 from runtime.workers import HandlerTask, Workers, in_own_task, worker_of
 
@@ -70,6 +79,7 @@ class Host:
         *,
         concurrency: int,
         max_hops: int | None,
+        idle_timeout: float | None,
         sink: Sink | None,
         begin: Callable[[], None],
         find_provider: Callable[[object], Wired],
@@ -81,6 +91,8 @@ class Host:
         self.workers = Workers()
         self.failures = Failures(self.core)
         self.retries = Retries(self.core)
+        self.supervision = Supervision(self.core)
+        self.passivation = Passivation(self.core, idle_timeout)
         self.lines = Lines(self.core)
         self.inbox = Inbox(self.core)
         self.delays = Delays(self.core.post_due)
@@ -115,6 +127,8 @@ class Host:
         box: Mailbox,
     ) -> DeadLetter:
         """Record that a handler failed, or that a message (handler None) was not handled."""
+        if isinstance(error, TerminalClosed) and error.refuses(handler, message):
+            reason = "closed"
         origin = Origin(self.core, box, handler, context)
         return self.failures.bury(message, origin, reason, error, attempts)
 
@@ -262,15 +276,16 @@ class Host:
         hops: int,
     ) -> Any:
         """Let an actor handle a message in its mailbox, wait for it, and return its reply."""
+        self.supervision.check(box, handler, event)
         worker = worker_of(self.core)
-        if worker is not None and worker.has_turn_of(box):
+        if (worker is not None and worker.has_turn_of(box)) or is_owner_in(box):
             raise DeadlockError.itself(handler.spec, box.name)
-        message = self.core.post_control(box, handler, event, context, hops)
+        message = post_control(self.core, box, handler, event, context, hops)
         try:
             await message.wait()
         except BaseException:
             # Given up: what has not been started will not be.
-            self.core.withdraw(message)
+            withdraw(message)
             raise
         return message.take_reply()
 
@@ -310,12 +325,9 @@ class Host:
         context: MessageContext,
         storage: Storage,
     ) -> Coroutine[Any, Any, Any]:
-        """Return the run of one handler of an emitted event, in the scope made for it."""
-
-        def run() -> Coroutine[Any, Any, Any]:
-            return attempt(self.core, plan, handler, event, context, storage)
-
-        return in_own_task(self.core, run) if handler.own_task else run()
+        """Return the one run of a handler from a mailbox, in the scope made for it."""
+        start = functools.partial(self.run_once, plan, handler, event, context, storage)
+        return self.supervise(handler, event, storage, start)
 
     def run_attempts(
         self,
@@ -327,13 +339,42 @@ class Host:
         storage: Storage,
     ) -> Coroutine[Any, Any, Any]:
         """Return the run of one handler from a mailbox, with retries; the first has its scope."""
-        attempt = functools.partial(self.run_attempt, plan, handler, event, context)
-        if handler.spec.retry is None:
-            return attempt(storage)
-        # Not the scope's mailbox: the handlers of dead letters have the pool's scope, and no slot.
-        slot = Slot(self.core, worker.mailbox or self.core.pool)
-        note = functools.partial(setattr, worker, "attempts")
-        return self.retries.run(handler, storage, attempt, slot, note)
+        attempt = functools.partial(self.run_once, plan, handler, event, context)
+        start = functools.partial(attempt, storage)
+        if handler.spec.retry is not None:
+            # Not the scope's mailbox: the handlers of dead letters have the pool's scope, and no
+            # slot.
+            slot = Slot(self.core, worker.mailbox or self.core.pool)
+            note = functools.partial(setattr, worker, "attempts")
+            start = functools.partial(self.retries.run, handler, storage, attempt, slot, note)
+        return self.supervise(handler, event, storage, start)
+
+    def run_once(
+        self,
+        plan: Plan,
+        handler: Handler,
+        event: object,
+        context: MessageContext,
+        storage: Storage,
+    ) -> Coroutine[Any, Any, Any]:
+        """Return one attempt of a handler, in the task that it wants."""
+
+        def run() -> Coroutine[Any, Any, Any]:
+            return attempt(self.core, plan, handler, event, context, storage)
+
+        return in_own_task(self.core, run) if handler.own_task else run()
+
+    def supervise(
+        self,
+        handler: Handler,
+        event: object,
+        storage: Storage,
+        start: Callable[[], Coroutine[Any, Any, Any]],
+    ) -> Coroutine[Any, Any, Any]:
+        """Return a run, around it what becomes of the handler's actor if it fails."""
+        if handler.supervised:
+            return self.supervision.watch(handler, event, storage, start)
+        return start()
 
     async def run_control(
         self,
@@ -373,10 +414,16 @@ class Host:
 
         Runs inside one actor wait for each other, and the mailbox waits for all of them.
         """
+
+        def run() -> Coroutine[Any, Any, Any]:
+            return handle(self.core, plan, handler, event, context, storage, on_turn=True)
+
         self.core.enter_turn(box)
         try:
             async with self._turn(box, handler):
-                return await handle(self.core, plan, handler, event, context, storage, on_turn=True)
+                if handler.supervised:
+                    return await self.supervision.watch(handler, event, storage, run)
+                return await run()
         finally:
             storage.closed = True
             self.core.leave_turn(box)
@@ -408,14 +455,15 @@ class Host:
                 try:
                     # One actor is never in two handlers at once, whatever the publisher does.
                     async with nullcontext() if handler.actor is None else self._turn(box, handler):
-                        attempt = functools.partial(self.run_attempt, plan, handler, event, context)
-                        run = (
+                        attempt = functools.partial(self.run_once, plan, handler, event, context)
+                        start = (
                             functools.partial(attempt, storage)
                             if slot is None
                             else functools.partial(
                                 self.retries.run, handler, storage, attempt, slot, attempts.append
                             )
                         )
+                        run = functools.partial(self.supervise, handler, event, storage, start)
                         if worker_of(self.core) is worker:
                             await run()
                         else:

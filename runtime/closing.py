@@ -43,6 +43,7 @@ class Shutdown:
     async def run(self) -> ShutdownReport:
         """Close, and report."""
         core, host = self.core, self.host
+        host.passivation.end()
         host.lines.dismiss(everybody=False)
         await self.within(self.time_left, self.drained)
         if host.blocks.left:
@@ -58,7 +59,15 @@ class Shutdown:
         core.reject_delayed(host.delays.clear())
         # Whoever asks is told by the end of its command, which comes now.
         host.deadlines.clear()
+        passivating = host.passivation.give_up()
         stuck = await self.stop_workers()
+        if passivating:
+            await self.within(UNWIND_SECONDS, functools.partial(asyncio.wait, passivating))
+            report(
+                "terminal %r closes with the actors of %d mailboxes cut off while they stopped",
+                host.name,
+                len(passivating),
+            )
         core.finish()
         for step in (
             lambda: host.leave_actors(),
@@ -76,10 +85,12 @@ class Shutdown:
         return max(0.0, self.began + self.timeout - now)
 
     async def drained(self) -> None:
-        """Wait until nothing is queued or running and every block has ended."""
-        while not self.core.is_quiet or self.host.blocks.left:
+        """Wait until nothing is queued, running or stopping, and every block has ended."""
+        host = self.host
+        while not self.core.is_quiet or host.blocks.left or host.passivation.tasks:
             await self.core.await_quiet()
-            await self.host.blocks.wait()
+            await host.blocks.wait()
+            await host.passivation.wait()
 
     async def within(self, seconds: float, wait: Callable[[], Awaitable[object]]) -> None:
         """Wait for something, but not longer than that, and not at all once interrupted."""

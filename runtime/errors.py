@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runtime.sinks.base import Record
 
 __all__ = (
+    "ActorRestarting",
     "AskTimeout",
     "BusError",
     "ContextMismatch",
@@ -20,7 +21,6 @@ __all__ = (
     "DeliveryFailed",
     "DuplicateHandler",
     "HandlerSignatureError",
-    "HandlerTimeout",
     "LifetimeError",
     "MailboxFull",
     "NoActorKey",
@@ -148,17 +148,52 @@ class MailboxFull(BusError):
 
 
 class TerminalClosed(BusError):
-    """The terminal takes no more messages."""
+    """The terminal, or the actor that a message is for, takes no more messages."""
 
-    def __init__(self, text: str, message: object = None) -> None:
+    def __init__(
+        self, text: str, message: object = None, stopped: HandlerSpec | None = None
+    ) -> None:
         super().__init__(text)
         self.message = message
+        self._stopped = stopped
+
+    def refuses(self, handler: HandlerSpec | None, message: object) -> bool:
+        """Say whether this is why a stopped actor's handler was not called for a message."""
+        return handler is not None and self._stopped is handler and self.message is message
+
+    @classmethod
+    def of_actor(cls, handler: HandlerSpec, box: Hashable, message: object) -> Self:
+        """Say which actor is stopped, and what it was not given."""
+        return cls(
+            f"{handler.name} ({handler.location}): the actor of mailbox {box!r} has failed and is "
+            f"stopped: {shorten(message)} was not taken",
+            message,
+            handler,
+        )
 
     @classmethod
     def of(cls, terminal: str, message: object = None) -> Self:
         """Say which terminal, and what it turned away."""
         refused = "" if message is None else f": {shorten(message)} was not taken"
         return cls(f"terminal {terminal!r} is closed{refused}", message)
+
+
+class ActorRestarting(BusError):
+    """An actor failed while a publish or a command waited for it; nobody has handled that."""
+
+    def __init__(self, text: str, message: object) -> None:
+        super().__init__(text)
+        self.message = message
+
+    @classmethod
+    def of(cls, handler: HandlerSpec, box: Hashable, message: object) -> Self:
+        """Say which actor, what waited for it, and that it may be sent again."""
+        return cls(
+            f"{handler.name} ({handler.location}): the actor of mailbox {box!r} has failed and is "
+            f"restarted: {shorten(message)} was not taken; send it again, or emit it, which "
+            f"outlasts a restart",
+            message,
+        )
 
 
 class WrongLoop(BusError):

@@ -9,6 +9,7 @@ from runtime.lifetimes import Wired
 from runtime.messages import Command
 from runtime.plan import Plans, key_of
 from runtime.policies import Retry
+from runtime.signature import OnFailure
 
 __all__ = ("Dependency", "ExplainedHandler", "Explanation", "explain")
 
@@ -37,6 +38,8 @@ class ExplainedHandler:
     """Seconds that a call may take."""
     retry: Retry | None = None
     """How often it is tried when it comes from a mailbox; None is once."""
+    on_failure: OnFailure | None = None
+    """What becomes of its actor when it fails; None if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ class Explanation:
                 yield f"     timeout: {handler.timeout:g} s"
             if handler.retry is not None:
                 yield f"     retry: {describe(handler.retry)}"
+            if handler.on_failure is not None:
+                yield f"     on failure: {handler.on_failure} the actor"
             for dependency in handler.dependencies:
                 yield from tree(dependency, 5)
 
@@ -118,6 +123,7 @@ def explain(plans: Plans, message_type: type) -> Explanation:
                 tuple(dependency(name, each) for name, each in wired.arguments),
                 spec.timeout,
                 spec.retry,
+                spec.on_failure if wired.actor is not None else None,
             )
         )
     publisher = plans.publisher

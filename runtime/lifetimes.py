@@ -29,7 +29,7 @@ from runtime._wiring import (
     Singleton,
     Transient,
 )
-from runtime.building import Resolver
+from runtime.building import Lived, Resolver
 from runtime.errors import BusError, LifetimeError, ProviderError
 from runtime.signature import (
     MISSING,
@@ -83,6 +83,17 @@ class FactorySpec:
 def own_factory(owner: type, lifetime: Lifetime) -> FactorySpec:
     """Let a class that nobody registered build itself."""
     return FactorySpec(owner, owner, lifetime, show(owner))
+
+
+def actor_factory(owner: type) -> FactorySpec:
+    """Let an actor class build itself, and live as long as it says if it is a context manager."""
+    if not any(hasattr(owner, name) for name in ("__aenter__", "__enter__")):
+        return own_factory(owner, "actor")
+
+    def build(*arguments: object, **options: object) -> Lived:
+        return Lived(owner(*arguments, **options))
+
+    return FactorySpec(owner, owner, "actor", show(owner), "async_context", build)
 
 
 def read_factory(
@@ -175,6 +186,8 @@ class Wired:
     """What has to be awaited before the call."""
     manages: bool = False
     """Whether the scope of the call will have something to leave."""
+    enters: bool = False
+    """Whether whoever asks will have something to leave, because it is transient."""
     inner: tuple[tuple[str, Wired], ...] = ()
     """What serves the provider's own parameters."""
 
@@ -213,7 +226,7 @@ class WiredHandler:
     is_async: bool
     needs_scope: bool
     wants_context: bool
-    actor: Provider | None
+    actor: Factory | None
     waits: tuple[Factory, ...]
     manages: bool
     arguments: tuple[tuple[str, Wired], ...]
@@ -298,9 +311,13 @@ class Wiring:
         """Compile the call of a handler."""
         path = (spec.name,)
         leading: list[tuple[str, Wired]] = []
+        actor: Provider | None = None
         if spec.owner is not None:
-            owner = self._factory(own_factory(spec.owner, spec.lifetime), "scoped", ())
+            is_actor = spec.lifetime == "actor"
+            own = actor_factory(spec.owner) if is_actor else own_factory(spec.owner, spec.lifetime)
+            owner = self._factory(own, "scoped", ())
             leading.append(("self", owner))
+            actor = owner.provider
         function = self.around.in_thread(spec.function) if spec.in_thread else spec.function
         wired = self._call(function, leading, spec.parameters, "scoped", path)
         return WiredHandler(
@@ -309,7 +326,7 @@ class Wiring:
             needs_scope=wired.needs_scope or wired.manages,
             wants_context=any(each.role == "context" for each in spec.parameters)
             or self._known[EventBus].provider in wired.call.providers,
-            actor=leading[0][1].provider if spec.lifetime == "actor" and leading else None,
+            actor=actor if spec.lifetime == "actor" and isinstance(actor, Factory) else None,
             waits=wired.waits,
             manages=wired.manages,
             arguments=wired.arguments,
@@ -401,7 +418,7 @@ class Wiring:
             return self._finding(ProviderError, path, spec.label, "it needs itself to be built")
         if self.base is not None and not self._reaches(spec, lives):
             return self.base._factory(spec, consumer, path)  # noqa: SLF001
-        key = (spec.identity, spec.lifetime, lives)
+        key = (spec.identity, spec.lifetime, lives, spec.mode)
         if key not in self.built:
             self._building.append(spec.identity)
             try:
@@ -426,8 +443,9 @@ class Wiring:
             kinds = {"actor": ActorProvider, "scoped": Scoped, "transient": Transient}
             provider = kinds[spec.lifetime](inner.call, spec.mode, waits)
         entered = spec.mode in ("context", "async_context")
+        enters = entered or any(each.enters for _, each in inner.arguments)
         # What outlives every scope is entered by a task of its own.
-        owned = entered and spec.lifetime in ("singleton", "actor")
+        owned = (entered and spec.lifetime == "singleton") or (enters and spec.lifetime == "actor")
         awaited = bool(waits) or owned or spec.mode in ("async", "async_context")
         return Wired(
             provider,
@@ -436,6 +454,7 @@ class Wiring:
             and (spec.lifetime != "transient" or inner.needs_scope or entered or bool(waits)),
             waits=(provider,) if awaited else (),
             manages=lives == "scoped" and (entered or inner.manages),
+            enters=enters and spec.lifetime == "transient",
             inner=inner.arguments,
         )
 

@@ -174,6 +174,7 @@ def wire(wiring: Wiring, spec: HandlerSpec) -> Registered:
         manages=wired.manages,
         own_task=spec.own_task,
         limited=spec.timeout is not None or spec.retry is not None,
+        supervised=wired.actor is not None and spec.on_failure != "resume",
     )
     return Registered(spec, wired, handler)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, TypeVar, cast, get_args, overload
 
 from runtime.errors import HandlerSignatureError
 from runtime.lifetimes import FactorySpec, Lifetime, read_factory
@@ -14,6 +14,7 @@ from runtime.signature import (
     GuardSpec,
     HandlerOptions,
     HandlerSpec,
+    OnFailure,
     OwnerLifetime,
     place,
     read_class,
@@ -77,6 +78,7 @@ class MessageRegistry(Generic[E_co]):
         own_task: bool = False,
         retry: Retry | None = None,
         timeout: float | None = None,
+        on_failure: OnFailure = "resume",
     ) -> H: ...
     @overload
     def register(
@@ -87,6 +89,7 @@ class MessageRegistry(Generic[E_co]):
         own_task: bool = False,
         retry: Retry | None = None,
         timeout: float | None = None,
+        on_failure: OnFailure = "resume",
     ) -> Callable[[H], H]: ...
     @overload
     def register(
@@ -100,6 +103,7 @@ class MessageRegistry(Generic[E_co]):
         own_task: bool = False,
         retry: Retry | None = None,
         timeout: float | None = None,
+        on_failure: OnFailure = "resume",
     ) -> None: ...
     def register(
         self,
@@ -109,13 +113,16 @@ class MessageRegistry(Generic[E_co]):
         own_task: bool = False,
         retry: Retry | None = None,
         timeout: float | None = None,
+        on_failure: OnFailure = "resume",
     ) -> Any:
         """Register handlers: functions, callable objects, or classes with handling methods.
 
         A handler is keyed by the annotation of its first parameter and hears that class and
         everything derived from it. Of a class, each public method that takes a message is a
         handler; `lifetime` says how long an instance lives (default: scoped). An actor class has
-        one instance for each mailbox, made on the first message. With `in_thread` a synchronous
+        one instance for each mailbox, made on the first message; if it is a context manager,
+        asynchronous or not, a task of its own enters it before that message and leaves it at its
+        end. With `in_thread` a synchronous
         handler runs in the terminal's thread pool, under a copy of the context variables. With
         `own_task` a handler of an emitted message runs in a task of its own, under a copy too; it
         is dearer, and its task is nobody else's.
@@ -126,13 +133,20 @@ class MessageRegistry(Generic[E_co]):
         handler of an emitted message is tried, each time in a fresh scope; `publish` and `send`
         report to their caller at once.
 
+        `on_failure` says what becomes of an actor whose start, or whose handling of an event,
+        fails: it stays ("resume"), the next message has a new one ("restart"), or there is none any
+        more ("stop", and after more than 5 restarts in 5 seconds). An old instance is left with
+        the error, before anything else of its mailbox is started; what is queued stays, in order.
+        What is published to it or sent to it, and waits, raises `ActorRestarting`; what is for an
+        actor that is stopped, `TerminalClosed`, and becomes a dead letter if it was emitted.
+
         One handler comes back as it was given, so this works as a decorator, with and without
         options.
 
         Raises `HandlerSignatureError` saying which handler, where, and which parameter; then
         none of `handlers` is registered.
         """
-        options = HandlerOptions(lifetime, in_thread, own_task, timeout, retry)
+        options = HandlerOptions(lifetime, in_thread, own_task, timeout, retry, on_failure)
         if not handlers:
 
             def decorate(handler: H) -> H:
@@ -143,6 +157,7 @@ class MessageRegistry(Generic[E_co]):
                     own_task=own_task,
                     retry=retry,
                     timeout=timeout,
+                    on_failure=on_failure,
                 )
 
             return decorate
@@ -153,7 +168,7 @@ class MessageRegistry(Generic[E_co]):
         return handlers[0] if len(handlers) == 1 else None
 
     def _read(self, handler: Any, options: HandlerOptions) -> tuple[HandlerSpec, ...]:
-        rule = broken_rule(options)
+        rule = broken_rule(options) or misplaced_rule(handler, options)
         if rule is None:
             if isinstance(handler, type):
                 return read_class(handler, self._bases, options)
@@ -216,6 +231,20 @@ class MessageRegistry(Generic[E_co]):
             return decorate
         self._factories.append(read_factory(factory, provides=provides, lifetime=lifetime))
         return factory
+
+
+def misplaced_rule(handler: object, options: HandlerOptions) -> str | None:
+    """Return what is wrong with a rule for actors, if anything is."""
+    if options.on_failure not in get_args(OnFailure):
+        return f"on_failure must be one of {get_args(OnFailure)}, not {options.on_failure!r}"
+    if options.on_failure == "resume" or (
+        isinstance(handler, type) and options.lifetime == "actor"
+    ):
+        return None
+    return (
+        f"on_failure={options.on_failure!r} is for actors, classes registered with "
+        f'lifetime="actor"; nothing else has an instance that could be replaced'
+    )
 
 
 def broken_rule(options: HandlerOptions) -> str | None:

@@ -33,6 +33,7 @@ MISSING: Final = inspect.Parameter.empty
 
 Role = Literal["message", "context", "dependency"]
 OwnerLifetime = Literal["singleton", "actor", "scoped", "transient"]
+OnFailure = Literal["resume", "restart", "stop"]
 Bases = tuple[type, ...]
 
 
@@ -66,6 +67,8 @@ class HandlerSpec:
     timeout: float | None = None
     """Seconds that a call of it may take."""
     retry: Retry | None = None
+    on_failure: OnFailure = "resume"
+    """What becomes of the actor when the handler, or the actor's start, fails."""
 
     @property
     def identity(self) -> tuple[object, object]:
@@ -94,6 +97,7 @@ class HandlerOptions:
     own_task: bool = False
     timeout: float | None = None
     retry: Retry | None = None
+    on_failure: OnFailure = "resume"
 
 
 def describe(target: object) -> tuple[str, str]:
@@ -248,6 +252,7 @@ def read_handler(
         own_task=options.own_task,
         timeout=options.timeout,
         retry=options.retry,
+        on_failure=options.on_failure,
     )
 
 

@@ -47,7 +47,8 @@ class BusTerminal(Generic[E]):
     message's MRO counts. `concurrency` is how many messages of the root bus may be in flight at
     once, besides those whose handlers wait for room in its pool, or are to be tried again. A chain
     of more than `max_hops` causes, each emitted by the handler of the one before, becomes a dead
-    letter; None lets it go on.
+    letter; None lets it go on. Actors whose mailbox has had nothing to do for `idle_timeout`
+    seconds are stopped, and made anew at the next message; with None they stay.
 
     Raises, when it freezes, `ProviderError` or `LifetimeError` listing everything that is wrong
     with the wiring.
@@ -62,11 +63,14 @@ class BusTerminal(Generic[E]):
         concurrency: int = 100,
         resolver: Resolver | None = None,
         max_hops: int | None = 10_000,
+        idle_timeout: float | None = None,
         name: str = "runtime",
     ) -> None:
         check_count("concurrency", concurrency, 1)
         if max_hops is not None:
             check_count("max_hops", max_hops, 0)
+        if idle_timeout is not None:
+            idle_timeout = as_seconds("idle_timeout", idle_timeout)
         self.name = name
         self._policies = MailboxPolicies(mailbox)
         self._registries = registries
@@ -78,6 +82,7 @@ class BusTerminal(Generic[E]):
             name,
             concurrency=concurrency,
             max_hops=max_hops,
+            idle_timeout=idle_timeout,
             sink=sink,
             begin=self._begin,
             find_provider=self._find_provider,

@@ -12,7 +12,15 @@ from runtime._core import Core
 from runtime._worker import Worker
 from runtime.loops import is_running
 
-__all__ = ("HandlerTask", "WorkerTask", "Workers", "in_own_task", "is_cut_off", "worker_of")
+__all__ = (
+    "HandlerTask",
+    "WorkerTask",
+    "Workers",
+    "in_own_task",
+    "is_cancelled",
+    "is_cut_off",
+    "worker_of",
+)
 
 T = TypeVar("T")
 
@@ -111,6 +119,12 @@ def worker_of(core: Core) -> Worker | None:
         if worker is not None and worker.core is core:
             return worker
     return None
+
+
+def is_cancelled() -> bool:
+    """Say whether somebody has cancelled the current task."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def is_cut_off() -> bool:

@@ -51,6 +51,8 @@ ORDER = [
     "failures",
     "retries",
     "outlet",
+    "supervision",
+    "passivation",
     "bus",
     "closing",
     "leftovers",

@@ -30,6 +30,26 @@ PUBLIC = {
     "sequential",
     "use",
 }
+ERRORS = {
+    "ActorRestarting",
+    "AskTimeout",
+    "BusError",
+    "ContextMismatch",
+    "DeadlockError",
+    "DeliveryFailed",
+    "DuplicateHandler",
+    "HandlerSignatureError",
+    "LifetimeError",
+    "MailboxFull",
+    "NoActorKey",
+    "NoHandler",
+    "ProviderError",
+    "ScopeClosed",
+    "SinkError",
+    "SinkUnset",
+    "TerminalClosed",
+    "WrongLoop",
+}
 MODULES = [
     name
     for _, name, _ in pkgutil.walk_packages(runtime.__path__, "runtime.")
@@ -41,6 +61,14 @@ def test_package_exports_the_contract() -> None:
     """`runtime` exports these names, sorted, and nothing by chance."""
     assert set(runtime.__all__) == PUBLIC
     assert list(runtime.__all__) == sorted(runtime.__all__, key=lambda n: (not n[0].isupper(), n))
+
+
+def test_errors_are_the_contract() -> None:
+    """`runtime.errors` has these, sorted, all of one tree."""
+    errors = importlib.import_module("runtime.errors")
+    assert set(errors.__all__) == ERRORS
+    assert list(errors.__all__) == sorted(errors.__all__)
+    assert all(issubclass(getattr(errors, name), errors.BusError) for name in ERRORS)
 
 
 @pytest.mark.parametrize("name", MODULES)

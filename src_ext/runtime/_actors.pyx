@@ -2,12 +2,23 @@
 
 cimport cython
 
-from runtime._core cimport Core
+from runtime._capi cimport PyContext_CopyCurrent
+from runtime._core cimport CLOSED, Core
 from runtime._dispatch cimport Handler, Plan
-from runtime._mailbox cimport Actors, Mailbox
+from runtime._mailbox cimport (
+    ASK,
+    CONTROL,
+    FAILED,
+    QUEUED,
+    WITHDRAWN,
+    Actors,
+    Delivery,
+    Mailbox,
+    new_delivery,
+)
 from runtime._wiring cimport Factory, Storage, new_storage
 
-from runtime.errors import DeadlockError
+from runtime.errors import DeadlockError, TerminalClosed
 
 
 @cython.final
@@ -15,20 +26,28 @@ cdef class ActorProvider(Factory):
     """Serves what lives as long as the mailbox at hand: an actor, and what it needs for itself."""
 
     cdef object provide(self, object context, Storage storage):
-        cdef Mailbox box = <Mailbox>storage.box
+        cdef Mailbox box = self.mailbox_of(storage)
         cdef object instance
         if box.actors is not None and self in box.actors.instances:
             return box.actors.instances[self]
-        instance = self.build(self.own_storage(storage))
+        storage = self.own_storage(storage)
+        instance = self.build(storage)
         self.keep(storage, instance)
         return instance
 
     cdef Storage own_storage(self, Storage storage):
-        """Return a storage outside of every scope, whose exits are the mailbox's."""
-        cdef Storage own = new_storage(storage.core, storage.box, None)
+        """Return a storage outside of every scope, for one object of the mailbox."""
+        cdef Storage own = new_storage(storage.core, self.mailbox_of(storage), None)
         own.detached = True
-        own.exits = actors_of(<Mailbox>storage.box).exits
         return own
+
+    cdef Mailbox mailbox_of(self, Storage storage):
+        """Return the mailbox at hand; a name's mailbox is another one after it was forgotten."""
+        cdef Mailbox box = <Mailbox>storage.box
+        if box.forgotten:
+            box = (<Core>storage.core).mailbox(box.name)
+            storage.box = box
+        return box
 
     def home(self, Storage storage not None):
         """Return where the object is built."""
@@ -36,12 +55,17 @@ cdef class ActorProvider(Factory):
 
     def is_built(self, Storage storage not None):
         """Say whether the mailbox has its object."""
-        cdef Mailbox box = <Mailbox>storage.box
+        cdef Mailbox box = self.mailbox_of(storage)
         return box.actors is not None and self in box.actors.instances
 
     def keep(self, Storage storage not None, object value):
-        """Give the mailbox its object."""
-        actors_of(<Mailbox>storage.box).instances[self] = value
+        """Give the mailbox its object, and what has to be left for it."""
+        cdef Actors actors = actors_of(self.mailbox_of(storage))
+        actors.instances[self] = value
+        if storage.exits:
+            if actors.exits is None:
+                actors.exits = {}
+            actors.exits[self] = storage.exits
 
 
 cdef inline Actors actors_of(Mailbox box):
@@ -88,8 +112,131 @@ def actor_exits(Core core not None, object kept):
     cdef Mailbox box
     cdef list taken = []
     for box in (*core.boxes.values(), core.pool, core.notices):
-        if box.actors is not None and box.actors.exits and box not in kept:
-            taken.append(box.actors.exits)
-            box.actors = None
+        if box.actors is not None and box not in kept:
+            exits = take_actors(box)
+            if exits:
+                taken.append(exits)
     taken.reverse()
     return taken
+
+
+def is_idle(Mailbox box not None):
+    """Say whether a mailbox has actors, and nothing to do."""
+    return (
+        box.actors is not None and box.head is None and box.active == 0 and box.reserved == 0
+    )
+
+
+def take_actors(Mailbox box not None):
+    """Take all actors out of a mailbox; return what to leave for them, from the list's end."""
+    cdef Actors actors = box.actors
+    cdef list exits = []
+    if actors is None:
+        return exits
+    box.actors = None
+    if actors.exits is not None:
+        # In the order in which they were made.
+        for each in actors.instances:
+            exits += actors.exits.get(each, ())
+    return exits
+
+
+def take_actor(Mailbox box not None, Factory actor not None):
+    """Take an actor out of a mailbox, with what of the mailbox's only that was built from.
+
+    Returns what to leave for them, from the list's end.
+    """
+    cdef Actors actors = box.actors
+    cdef list exits = []
+    cdef set gone = set()
+    cdef set kept = set()
+    if actors is None:
+        return exits
+    collect(actor, gone)
+    for each in actors.instances:
+        if each not in gone:
+            collect(<Factory>each, kept)
+    for each in [each for each in actors.instances if each in gone and each not in kept]:
+        del actors.instances[each]
+        if actors.exits is not None:
+            exits += actors.exits.pop(each, ())
+    return exits
+
+
+cdef int collect(Factory factory, set found) except -1:
+    """Add a factory to a set, with everything that it builds from."""
+    found.add(factory)
+    for each in factory.call.providers:
+        if isinstance(each, Factory) and each not in found:
+            collect(<Factory>each, found)
+    return 0
+
+
+def fail_waiting(Core core not None, Mailbox box not None, Factory actor not None, object refusal):
+    """Fail the publishes and asks that wait in a mailbox for one of its actors.
+
+    The mailbox is not ready: somebody has its turn. `refusal` makes the error for a message.
+    """
+    cdef Delivery before = None
+    cdef Delivery message = box.head
+    cdef Delivery following
+    cdef list failed = []
+    while message is not None:
+        following = message.next
+        if (
+            (message.kind == CONTROL or message.kind == ASK)
+            and message.state == QUEUED
+            and (<Handler>message.plan.handlers[0]).actor is actor
+        ):
+            if before is None:
+                box.head = following
+            else:
+                before.next = following
+            if box.tail is message:
+                box.tail = before
+            message.next = None
+            failed.append(message)
+        else:
+            before = message
+        message = following
+    for message in failed:
+        message.failures = [refusal(message.event)]
+        if message.kind == ASK:
+            # It is counted like any message.
+            box.count -= 1
+            core.queued -= 1
+            core.failed += 1
+        else:
+            core.control -= 1
+        core.end(message, FAILED)
+
+
+def post_control(
+    Core core not None,
+    Mailbox box not None,
+    Handler handler,
+    object event,
+    object context,
+    int hops,
+):
+    """Queue work that bypasses capacity and the ledger; its error is for its caller."""
+    cdef Delivery message
+    if core.phase >= CLOSED:
+        raise TerminalClosed.of(core.host.name, event)
+    message = new_delivery(
+        Plan((handler,), guards=core.table.find(event).guards),
+        event,
+        context,
+        PyContext_CopyCurrent(),
+    )
+    message.kind = CONTROL
+    message.hops = hops
+    core.append(box, message)
+    core.control += 1
+    return message
+
+
+def withdraw(Delivery message not None):
+    """Keep a control message from starting, if it has not."""
+    if message.state == QUEUED:
+        message.state = WITHDRAWN

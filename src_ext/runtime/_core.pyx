@@ -13,10 +13,9 @@ from cpython.exc cimport PyErr_Occurred
 from cpython.object cimport PyObject
 
 from runtime._capi cimport PyContext_CopyCurrent, dict_get, take_error, thread_mark
-from runtime._dispatch cimport DROP_OLDEST, REJECT, Handler, Plan, Table
+from runtime._dispatch cimport DROP_OLDEST, REJECT, Plan, Table
 from runtime._mailbox cimport (
     ASK,
-    CONTROL,
     DELAYED,
     DROPPED,
     EXPIRED,
@@ -24,7 +23,6 @@ from runtime._mailbox cimport (
     NOTICE,
     QUEUED,
     REJECTED,
-    WITHDRAWN,
     Delivery,
     Mailbox,
     Reply,
@@ -56,7 +54,7 @@ cdef class Core:
     `host` is the other half, asked for what is rare: to begin, to start a worker's task, to record
     a failure. `observer` is told of every message while somebody tracks the terminal; `is_alert`
     says that a verb has more to ask than whose thread it is on, `is_timed` that a worker's batch
-    may end by the clock.
+    may end by the clock, `passivates` that actors are stopped after a while without messages.
     """
 
     def __cinit__(self, object host, *, int concurrency, max_hops=None):
@@ -199,25 +197,6 @@ cdef class Core:
         """Return the mailbox of a name, made if it is not there."""
         return self.mailbox(name)
 
-    def post_control(
-        self, Mailbox box, Handler handler, object event, object context, int hops
-    ):
-        """Queue work that bypasses capacity and the ledger; its error is for its caller."""
-        cdef Delivery message
-        if self.phase >= CLOSED:
-            raise TerminalClosed.of(self.host.name, event)
-        message = new_delivery(
-            Plan((handler,), guards=self.table.find(event).guards),
-            event,
-            context,
-            PyContext_CopyCurrent(),
-        )
-        message.kind = CONTROL
-        message.hops = hops
-        self.append(box, message)
-        self.control += 1
-        return message
-
     def ask(self, Mailbox box not None, Delivery message not None, Reply reply not None):
         """Accept a command that somebody waits for. Raises `MailboxFull`."""
         message.kind = ASK
@@ -258,11 +237,6 @@ cdef class Core:
         message.kind = NOTICE
         self.append(self.notices, message)
         self.control += 1
-
-    def withdraw(self, Delivery message not None):
-        """Keep a control message from starting, if it has not."""
-        if message.state == QUEUED:
-            message.state = WITHDRAWN
 
     # Messages out
 
@@ -415,9 +389,13 @@ cdef class Core:
             and box.pinned == 0
             and box.name is not None
             and not box.forgotten
-            and (box.actors is None or box.actors.is_empty())
+            and (box.actors is None or not box.actors.instances)
         ):
             self.forget(box)
+        elif self.passivates and box.active == 0 and box.actors is not None and (
+            box.name is not None
+        ):
+            self.host.passivation.note(box)
         return 0
 
     cdef int forget(self, Mailbox box) except -1:
@@ -590,6 +568,15 @@ cdef class Core:
         return 0
 
     # Turns
+
+    def pin(self, Mailbox box not None):
+        """Keep a mailbox from being forgotten."""
+        box.pinned += 1
+
+    def unpin(self, Mailbox box not None):
+        """Let a mailbox be forgotten when it is empty."""
+        box.pinned -= 1
+        self.release(box)
 
     def enter_turn(self, Mailbox box not None):
         """Keep a mailbox from starting its next message, besides the one that is running."""

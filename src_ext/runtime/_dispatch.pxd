@@ -12,7 +12,7 @@ from runtime._capi cimport (
     is_awaitable,
     is_coroutine,
 )
-from runtime._wiring cimport Call, Provider, Storage
+from runtime._wiring cimport Call, Factory, Storage
 
 cdef object ENDED
 
@@ -24,7 +24,7 @@ cdef enum Overflow:
 
 cdef class Handler:
     cdef readonly object spec
-    cdef readonly Provider actor
+    cdef readonly Factory actor
     cdef readonly Call call
     cdef readonly tuple waits
     cdef readonly bint is_async
@@ -34,6 +34,7 @@ cdef class Handler:
     cdef readonly bint limited
     cdef bint wants_context
     cdef bint simple
+    cdef readonly bint supervised
 
 
 cdef class Plan:

@@ -21,7 +21,7 @@ from runtime._capi cimport (
     Py_DecRef,
     take_error,
 )
-from runtime._wiring cimport Call, Provider, Singleton, Storage
+from runtime._wiring cimport Call, Factory, Singleton, Storage
 
 from types import GeneratorType
 
@@ -35,8 +35,8 @@ cdef class Handler:
 
     `waits` are the factories to be awaited before it is called; `manages` says that its scope
     will have something to leave; `own_task` that it does not run in a worker's task; `limited` that
-    it has a timeout or is retried. A handler with none of them is simple: the core runs it by
-    itself.
+    it has a timeout or is retried; `supervised` that its failure ends its actor. A handler with
+    none of them is simple: the core runs it by itself.
     """
 
     def __cinit__(
@@ -47,11 +47,12 @@ cdef class Handler:
         bint is_async,
         bint needs_scope,
         bint wants_context,
-        Provider actor=None,
+        Factory actor=None,
         tuple waits=(),
         bint manages=False,
         bint own_task=False,
         bint limited=False,
+        bint supervised=False,
     ):
         self.spec = spec
         self.call = call
@@ -63,7 +64,8 @@ cdef class Handler:
         self.manages = manages
         self.own_task = own_task
         self.limited = limited
-        self.simple = not waits and not manages and not own_task and not limited
+        self.supervised = supervised
+        self.simple = not (waits or manages or own_task or limited or supervised)
 
     def settle(self):
         """Say whether nothing is left to wait for: all that was is there for good."""
@@ -72,7 +74,7 @@ cdef class Handler:
             if not (isinstance(factory, Singleton) and factory.is_built()):
                 return False
         self.waits = ()
-        self.simple = not self.manages and not self.own_task and not self.limited
+        self.simple = not (self.manages or self.own_task or self.limited or self.supervised)
         return self.simple
 
 

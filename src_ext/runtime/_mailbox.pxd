@@ -63,9 +63,7 @@ cdef class Reply:
 
 cdef class Actors:
     cdef dict instances
-    cdef list exits
-
-    cdef bint is_empty(self) noexcept
+    cdef dict exits
 
 
 cdef class Mailbox:

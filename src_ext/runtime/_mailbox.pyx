@@ -262,14 +262,13 @@ cdef class Reply:
 
 @cython.final
 cdef class Actors:
-    """The objects that live as long as one mailbox, and the context managers to leave for them."""
+    """The objects that live as long as one mailbox, by what provides them, the first made first.
+
+    `exits` are the context managers to leave for those that have any, None if there are none.
+    """
 
     def __cinit__(self):
         self.instances = {}
-        self.exits = []
-
-    cdef bint is_empty(self) noexcept:
-        return not self.instances and not self.exits
 
 
 @cython.final

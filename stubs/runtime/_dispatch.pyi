@@ -1,7 +1,7 @@
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from typing import Any, final
 
-from runtime._wiring import Call, Factory, Provider
+from runtime._wiring import Call, Factory
 from runtime.policies import Overflow
 from runtime.publishers import Publisher
 from runtime.signature import GuardSpec, HandlerSpec
@@ -10,12 +10,13 @@ from runtime.signature import GuardSpec, HandlerSpec
 class Handler:
     spec: HandlerSpec
     call: Call
-    actor: Provider | None
+    actor: Factory | None
     is_async: bool
     needs_scope: bool
     manages: bool
     own_task: bool
     limited: bool
+    supervised: bool
     waits: tuple[Factory, ...]
     def __new__(
         cls,
@@ -25,11 +26,12 @@ class Handler:
         is_async: bool,
         needs_scope: bool,
         wants_context: bool,
-        actor: Provider | None = None,
+        actor: Factory | None = None,
         waits: tuple[Factory, ...] = (),
         manages: bool = False,
         own_task: bool = False,
         limited: bool = False,
+        supervised: bool = False,
     ) -> Handler: ...
     def settle(self) -> bool: ...
 

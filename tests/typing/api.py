@@ -103,6 +103,8 @@ class Account:
 
 assert_type(Account(Mailer("here")).mailer, Mailer)
 registry.register(greet, count)
+registry.register(Account, lifetime="actor", on_failure="restart")
+registry.register(Account, lifetime="actor", on_failure="explode")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 registry.register(Account, lifetime="forever")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 registry.factory(make_mailer, lifetime="forever")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
@@ -165,6 +167,7 @@ BusTerminal(
     registry,
     mailbox={UserEvent: MailboxPolicy(10, overflow="drop_oldest"), UserCreated: MailboxPolicy()},
     max_hops=None,
+    idle_timeout=300,
 )
 BusTerminal(registry, mailbox=MailboxPolicy(overflow="explode"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
