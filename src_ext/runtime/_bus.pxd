@@ -14,8 +14,7 @@ cdef class EventBus:
     cdef MessageContext cause
     cdef int hops
 
-    cdef object run(self, object event, MessageContext context, bint is_watched)
-    cdef object carry_out(self, object command, MessageContext context, bint is_watched)
+    cdef object unwatched(self, object verb, object message, MessageContext context)
     cdef Delivery message_of(self, Plan plan, object event, MessageContext context, callback, ttl)
     cdef int furnish(self, Delivery message, object callback, object ttl) except -1
     cdef int put_off(self, Mailbox box, Delivery message, object delay) except -1

@@ -48,10 +48,6 @@ cdef class EventBus:
 
         Raises, when awaited, `TerminalClosed`, `ScopeClosed` and `WrongLoop`.
         """
-        return self.run(event, context, False)
-
-    cdef object run(self, object event, MessageContext context, bint is_watched):
-        """Return the run of an event, to be awaited; once it is watched, if it has to be."""
         cdef Core core = self.core
         cdef Plan plan
         cdef Publication run
@@ -66,7 +62,7 @@ cdef class EventBus:
             or (self.storage is not None and self.storage.closed)
         ):
             refusal = self.refusal(event)
-            if refusal is None and core.observer is not None and not is_watched:
+            if refusal is None and core.observer is not None and not core.is_watched:
                 return core.observer.watch_publish(self, event, context)
         if refusal is None:
             plan = core.table.plans.get(type(event))
@@ -116,10 +112,6 @@ cdef class EventBus:
 
         Raises, when awaited, `NoHandler`, `TerminalClosed`, `ScopeClosed` and `WrongLoop`.
         """
-        return self.carry_out(command, context, False)
-
-    cdef object carry_out(self, object command, MessageContext context, bint is_watched):
-        """Return the run of a command, to be awaited; once it is watched, if it has to be."""
         cdef Core core = self.core
         cdef Plan plan
         cdef object refusal = None
@@ -131,7 +123,7 @@ cdef class EventBus:
             or (self.storage is not None and self.storage.closed)
         ):
             refusal = self.refusal(command)
-            if refusal is None and core.observer is not None and not is_watched:
+            if refusal is None and core.observer is not None and not core.is_watched:
                 return core.observer.watch_send(self, command, context)
         if refusal is None:
             try:
@@ -317,11 +309,19 @@ cdef class EventBus:
 
     def _publish(self, object event, MessageContext context=None):
         """Publish without being observed."""
-        return self.run(event, context, True)
+        return self.unwatched(self.publish, event, context)
 
     def _send(self, object command, MessageContext context=None):
         """Send without being observed."""
-        return self.carry_out(command, context, True)
+        return self.unwatched(self.send, command, context)
+
+    cdef object unwatched(self, object verb, object message, MessageContext context):
+        """Begin what is watched already."""
+        self.core.is_watched = True
+        try:
+            return verb(message, context)
+        finally:
+            self.core.is_watched = False
 
     @property
     def _is_caused(self):

@@ -33,6 +33,7 @@ cdef class Core:
     cdef int inline_left
     cdef int max_hops
     cdef bint is_alert
+    cdef bint is_watched
     cdef bint is_timed
     cdef Phase phase
     cdef Py_ssize_t queued
