@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from runtime.lifetimes import Wired
 from runtime.messages import Command
 from runtime.plan import Plans, key_of
-from runtime.policies import Retry
+from runtime.policies import MailboxPolicy, Retry
 from runtime.signature import OnFailure
 
 __all__ = ("Dependency", "ExplainedHandler", "Explanation", "explain")
@@ -51,6 +51,8 @@ class Explanation:
     publisher: str
     key: str | None
     """The field that chooses the mailbox, and the class that names it."""
+    mailbox: MailboxPolicy
+    """How many messages may be queued when one of these comes, and what happens otherwise."""
     guards: tuple[str, ...]
     """Outermost first."""
     handlers: tuple[ExplainedHandler, ...]
@@ -65,8 +67,8 @@ class Explanation:
         yield f"{self.message}: {self.kind}, {count} handler{'' if count == 1 else 's'}"
         if self.kind == "event":
             yield f"  publisher: {self.publisher}"
-        if self.key is not None:
-            yield f"  mailbox: by {self.key}"
+        rule = f"{self.mailbox.capacity:,} messages, then {self.mailbox.overflow}"
+        yield f"  mailbox: {rule}" if self.key is None else f"  mailbox: by {self.key}, {rule}"
         for guard in self.guards:
             yield f"  guard: {guard}"
         for number, handler in enumerate(self.handlers, 1):
@@ -103,6 +105,7 @@ def describe(retry: Retry) -> str:
 def explain(plans: Plans, message_type: type) -> Explanation:
     """Return what happens to messages of a class."""
     field, owner = key_of(message_type)
+    policy = plans.policies.of(message_type)
     handlers: list[ExplainedHandler] = []
     for number in plans.heard_by(message_type):
         spec, wired = plans.registered[number].spec, plans.registered[number].wired
@@ -133,6 +136,7 @@ def explain(plans: Plans, message_type: type) -> Explanation:
         kind="command" if issubclass(message_type, Command) else "event",
         publisher="sequential" if publisher is None else getattr(publisher, "__name__", "custom"),
         key=None if owner is None else f"{owner.__qualname__}.{field}",
+        mailbox=policy,
         guards=tuple(f"{each.name} ({each.location})" for each in guards),
         handlers=tuple(handlers),
     )

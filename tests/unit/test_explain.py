@@ -7,6 +7,7 @@ from runtime import (
     Command,
     Event,
     EventBus,
+    MailboxPolicy,
     MessageContext,
     MessageRegistry,
     Retry,
@@ -73,6 +74,7 @@ def test_explain_is_data() -> None:
     assert explanation.message == f"{__name__}.LoudPing"
     assert (explanation.kind, explanation.publisher) == ("event", "isolated")
     assert explanation.key == "Ping.number"
+    assert explanation.mailbox == MailboxPolicy()
     assert [each.partition(" ")[0] for each in explanation.guards] == [f"{__name__}.watch"]
     one, two, three = explanation.handlers
     assert [each.name for each in (one, two, three)] == [
@@ -105,7 +107,7 @@ def test_explain_is_a_page_to_read() -> None:
     assert lines == [
         "Ping: event, 2 handlers",
         "  publisher: isolated",
-        "  mailbox: by Ping.number",
+        "  mailbox: by Ping.number, 1,024 messages, then reject",
         "  guard: watch",
         "  1. first",
         "     hears Ping; is awaited",
@@ -159,3 +161,14 @@ def test_timeouts_and_retries_are_said() -> None:
     assert second_retry == (
         "retry: up to 4 attempts when emitted, on Exception; pauses from 0.05 s, doubled up to 5 s"
     )
+
+
+def test_explain_the_rule_of_a_mailbox() -> None:
+    """The nearest class that has a policy has it, with a key or without."""
+    policy = MailboxPolicy(10, "drop_oldest")
+    terminal = BusTerminal(MessageRegistry(event_base=Event), mailbox={Ping: policy})
+    assert terminal.explain(LoudPing).mailbox == policy
+    assert "mailbox: by Ping.number, 10 messages, then drop_oldest" in str(
+        terminal.explain(LoudPing)
+    )
+    assert "  mailbox: 1,024 messages, then reject" in str(terminal.explain(Get)).splitlines()
