@@ -194,18 +194,14 @@ class Host:
             if worker is not None and worker.has_turn_of(box) and not gives_way:
                 raise DeadlockError.no_room(worker.handler_name, event, box.name)
             place = self.lines.wait(box, message, worker is not None or bus._is_caused)  # noqa: SLF001
-            if gives_way:
-                core.leave_turn(box)
-            try:
-                await place
-            except TerminalClosed:
-                raise TerminalClosed.of(self.name, event) from None
-            except BaseException:
-                self.lines.leave(box, place)
-                raise
-            finally:
-                if gives_way:
-                    core.enter_turn(box)
+            with self.spared_slot() if gives_way else nullcontext():
+                try:
+                    await place
+                except TerminalClosed:
+                    raise TerminalClosed.of(self.name, event) from None
+                except BaseException:
+                    self.lines.leave(box, place)
+                    raise
         bus._post_reserved(box, message)  # noqa: SLF001
         return message
 
@@ -229,16 +225,22 @@ class Host:
         if not reply.has_ended:
             loop = asyncio.get_running_loop()
             self.deadlines.add(loop, timeout, reply)
-            if gives_way:
-                # What it waits for may need the slot.
-                self.core.leave_turn(self.core.pool)
-            try:
-                await reply.wait(loop)
-            finally:
-                message.give_up()
-                if gives_way:
-                    self.core.enter_turn(self.core.pool)
+            # What it waits for may need the slot.
+            with self.spared_slot() if gives_way else nullcontext():
+                try:
+                    await reply.wait(loop)
+                finally:
+                    message.give_up()
         return reply.take()
+
+    @contextmanager
+    def spared_slot(self) -> Generator[None]:
+        """Give the place in the root pool back that a handler has, while it waits."""
+        self.core.leave_turn(self.core.pool)
+        try:
+            yield
+        finally:
+            self.core.enter_turn(self.core.pool)
 
     def late_reply(
         self, command: object, context: MessageContext, handler: HandlerSpec, box: Mailbox
