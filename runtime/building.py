@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Any, Final, NoReturn, Protocol
 
 from runtime._core import Core
-from runtime._mailbox import Mailbox
+from runtime._mailbox import Delivery, Mailbox
+from runtime._waits import Wait
 from runtime._wiring import Factory, Scoped, Storage, Transient, make_storage
 from runtime.errors import ScopeClosed
 
@@ -26,7 +27,6 @@ __all__ = (
     "abandon",
     "end_build",
     "is_owner",
-    "is_owner_in",
     "leave",
     "leave_all",
     "leave_at_once",
@@ -169,6 +169,21 @@ class OwnerTask(asyncio.Task[None]):
         # That it waits is no loss when a loop is dropped.
         self._log_destroy_pending = False
 
+    def plan_wait(
+        self,
+        core: Core | None,
+        verb: str,
+        box: Mailbox,
+        target: Delivery | None,
+        event: object,
+    ) -> Wait | None:
+        """Return the edge of an actor that starts or stops, and holds its mailbox up."""
+        own = self.home.core
+        if self.home.box is None or (core is not None and core is not own):
+            return None
+        edge: Wait = own.host.waits.edge(self.home.box, None, verb, box, target, event)
+        return edge
+
 
 class Lived(AbstractAsyncContextManager[object]):
     """The life of an actor that is a context manager, asynchronous or not."""
@@ -202,12 +217,6 @@ def is_owner(core: Core) -> bool:
     """Say whether the current task owns a shared object of a terminal."""
     task = asyncio.current_task()
     return isinstance(task, OwnerTask) and task.home.core is core
-
-
-def is_owner_in(box: Mailbox) -> bool:
-    """Say whether the current task starts or stops an object of a mailbox."""
-    task = asyncio.current_task()
-    return isinstance(task, OwnerTask) and task.home.box is box
 
 
 class Owner(AbstractAsyncContextManager[None]):

@@ -12,21 +12,21 @@ from contextvars import copy_context
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from runtime._actors import actor_exits, post_control, publish_to_actor, withdraw
-from runtime._bus import EventBus, Scope, as_seconds
+from runtime._actors import actor_exits, publish_to_actor
+from runtime._bus import EventBus, Scope
 from runtime._context import MessageContext
 from runtime._core import Core
 from runtime._dispatch import Handler, Plan
 from runtime._inbox import Inbox
 from runtime._inline import run_inline
 from runtime._lines import Lines
-from runtime._mailbox import Delivery, Mailbox, Reply
+from runtime._mailbox import Delivery, Mailbox
+from runtime._waits import Waits
 from runtime._wiring import Call, Storage, make_storage
 from runtime._worker import Worker
 from runtime.blocks import Blocks
 from runtime.building import (
     abandon,
-    is_owner_in,
     leave,
     leave_at_once,
     prepare,
@@ -35,7 +35,6 @@ from runtime.building import (
 from runtime.deadlines import Deadlines
 from runtime.delays import Delays
 from runtime.errors import (
-    DeadlockError,
     NoActorKey,
     ScopeClosed,
     TerminalClosed,
@@ -43,7 +42,7 @@ from runtime.errors import (
 )
 from runtime.failures import Failures, report
 from runtime.lifetimes import Wired
-from runtime.messages import Command, DeadLetter, DeadLetterReason, Origin
+from runtime.messages import DeadLetter, DeadLetterReason, Origin
 from runtime.outlet import Outlet
 from runtime.passivation import Passivation
 from runtime.publishers import Listener, sequential
@@ -53,13 +52,13 @@ from runtime.signature import HandlerSpec
 from runtime.sinks.base import Sink
 from runtime.supervision import Supervision
 from runtime.threads import ThreadBus
+from runtime.waiting import Waiting
 from runtime.workers import HandlerTask, Workers, in_own_task, worker_of
 
 __all__ = ("EventBus", "Host")
 
 
 E = TypeVar("E")
-R = TypeVar("R")
 
 
 def itself(value: object) -> object:
@@ -97,6 +96,10 @@ class Host:
         self.inbox = Inbox(self.core)
         self.delays = Delays(self.core.post_due)
         self.deadlines = Deadlines()
+        self.waits = Waits(self.core)
+        self.waiting = Waiting(
+            self.core, self.lines, self.waits, self.deadlines, self.supervision, name
+        )
         self.blocks = Blocks()
         self.outlet = Outlet(sink, name)
         self._late: set[asyncio.Task[None]] = set()
@@ -169,79 +172,6 @@ class Host:
         """Return the error for an event that names no actor."""
         return NoActorKey.of(handler, event)
 
-    # Verbs that wait
-
-    async def offer(
-        self,
-        bus: EventBus[Any],
-        event: object,
-        context: MessageContext | None,
-        key: object,
-        delay: float | None,
-        ttl: float | None,
-        callback: Callable[[Delivery], object] | None,
-    ) -> Delivery:
-        """Queue an event as `emit` does, standing in line while the mailbox is full."""
-        core = self.core
-        if delay is not None:
-            # It waits for room when its time has come.
-            return bus.emit(event, context, key=key, delay=delay, ttl=ttl, callback=callback)
-        box, message = bus._prepare(event, context, key, ttl, callback)  # noqa: SLF001
-        if not self.lines.reserve(box, message):
-            worker = worker_of(core)
-            # The pool can only make room by starting something: who waits for that gives way.
-            gives_way = worker is not None and box is core.pool and worker.mailbox is box
-            if worker is not None and worker.has_turn_of(box) and not gives_way:
-                raise DeadlockError.no_room(worker.handler_name, event, box.name)
-            place = self.lines.wait(box, message, worker is not None or bus._is_caused)  # noqa: SLF001
-            with self.spared_slot() if gives_way else nullcontext():
-                try:
-                    await place
-                except TerminalClosed:
-                    raise TerminalClosed.of(self.name, event) from None
-                except BaseException:
-                    self.lines.leave(box, place)
-                    raise
-        bus._post_reserved(box, message)  # noqa: SLF001
-        return message
-
-    async def ask(
-        self,
-        bus: EventBus[Any],
-        command: Command[R],
-        context: MessageContext | None,
-        key: object,
-        timeout: float,
-    ) -> R:
-        """Have a command carried out from a mailbox, and wait for the reply."""
-        timeout = as_seconds("timeout", timeout)
-        box, message = bus._prepare_ask(command, context, key)  # noqa: SLF001
-        worker = worker_of(self.core)
-        gives_way = worker is not None and worker.mailbox is self.core.pool
-        if worker is not None and worker.has_turn_of(box) and not gives_way:
-            raise DeadlockError.asks_itself(worker.handler_name, command, box.name)
-        reply: Reply[R] = Reply(command)
-        self.core.ask(box, message, reply)
-        if not reply.has_ended:
-            loop = asyncio.get_running_loop()
-            self.deadlines.add(loop, timeout, reply)
-            # What it waits for may need the slot.
-            with self.spared_slot() if gives_way else nullcontext():
-                try:
-                    await reply.wait(loop)
-                finally:
-                    message.give_up()
-        return reply.take()
-
-    @contextmanager
-    def spared_slot(self) -> Generator[None]:
-        """Give the place in the root pool back that a handler has, while it waits."""
-        self.core.leave_turn(self.core.pool)
-        try:
-            yield
-        finally:
-            self.core.enter_turn(self.core.pool)
-
     def late_reply(
         self, command: object, context: MessageContext, handler: HandlerSpec, box: Mailbox
     ) -> None:
@@ -269,27 +199,16 @@ class Host:
         """Return the run of an actor's handler of a published event."""
         return publish_to_actor(self.core, handler, event, context, storage)
 
-    async def wait_for_actor(
+    def wait_for_actor(
         self,
         box: Mailbox,
         handler: Handler,
         event: object,
         context: MessageContext | None,
-        hops: int,
-    ) -> Any:
-        """Let an actor handle a message in its mailbox, wait for it, and return its reply."""
-        self.supervision.check(box, handler, event)
-        worker = worker_of(self.core)
-        if (worker is not None and worker.has_turn_of(box)) or is_owner_in(box):
-            raise DeadlockError.itself(handler.spec, box.name)
-        message = post_control(self.core, box, handler, event, context, hops)
-        try:
-            await message.wait()
-        except BaseException:
-            # Given up: what has not been started will not be.
-            withdraw(message)
-            raise
-        return message.take_reply()
+        storage: Storage,
+    ) -> Coroutine[Any, Any, Any]:
+        """Return the wait for an actor that handles a published event in its mailbox."""
+        return self.waiting.wait_for_actor(box, handler, event, context, storage)
 
     # Runs that the core does not do by itself
 
@@ -453,7 +372,9 @@ class Host:
         def listener(handler: Handler) -> Listener:
             async def listen(event: object, context: MessageContext) -> None:
                 attempts: list[int] = []
-                storage = make_storage(self.core, box, owner=handler, cause=context, hops=hops)
+                storage = make_storage(
+                    self.core, box, owner=handler, message=message, cause=context, hops=hops
+                )
                 try:
                     # One actor is never in two handlers at once, whatever the publisher does.
                     async with nullcontext() if handler.actor is None else self._turn(box, handler):

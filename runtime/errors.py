@@ -299,21 +299,14 @@ class DeadlockError(BusError):
         )
 
     @classmethod
-    def asks_itself(cls, handler: str, command: object, box: Hashable) -> Self:
-        """Say which handler waits for a reply that only its own end would let begin."""
-        where = "its own mailbox" if box is None else f"its own mailbox {box!r}"
+    def of(cls, waits: Sequence[object]) -> Self:
+        """Say who waits for whom, from the wait that would close the circle on."""
+        advice = "send the command, or emit an event, and do not wait for it"
+        if len(waits) == 1:
+            return cls(f"{waits[0]}, which starts nothing before this has ended; {advice}")
+        chain = "".join(f"\n  {wait}" for wait in waits)
         return cls(
-            f"{handler} asks {where} for {shorten(command)}, which starts nothing before this "
-            f"handler has ended; send the command, or emit an event"
-        )
-
-    @classmethod
-    def no_room(cls, handler: str | None, event: object, box: Hashable) -> Self:
-        """Say which handler waits for room that only its own end can make."""
-        where = "its own mailbox" if box is None else f"its own mailbox {box!r}"
-        return cls(
-            f"{handler} offers {shorten(event)} to {where}, which is full and starts nothing "
-            f"before this handler has ended; emit instead, and catch MailboxFull"
+            f"each of these would wait for the next, and the last for the first:{chain}\n{advice}"
         )
 
 

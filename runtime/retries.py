@@ -111,6 +111,7 @@ class Retries:
                     self._core,
                     storage.box,
                     owner=handler,
+                    message=storage.message,
                     cause=storage.cause,
                     hops=storage.hops,
                 )

@@ -44,6 +44,8 @@ class WorkerTask(asyncio.Task[None]):
         # Workers wait for ever; that is no loss when a loop is dropped.
         self._log_destroy_pending = False
         self.worker = worker
+        # What waits in this task asks it for its edge in the wait-for graph.
+        self.plan_wait = worker.plan_wait
         self.cut_off = False
 
     def cancel(self, msg: object = None) -> bool:
@@ -103,6 +105,7 @@ class HandlerTask(asyncio.Task[Any]):
         # A plain Task in the context at hand, whatever the loop's task factory is.
         super().__init__(run, loop=asyncio.get_running_loop(), name="runtime.handler")
         self.worker = worker
+        self.plan_wait = None if worker is None else worker.plan_wait
 
 
 async def in_own_task(core: Core, run: Callable[[], Coroutine[Any, Any, T]]) -> T:

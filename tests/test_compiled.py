@@ -23,6 +23,7 @@ def test_the_core_is_what_the_layout_says() -> None:
         "_inline",
         "_lines",
         "_mailbox",
+        "_waits",
         "_wiring",
         "_worker",
     ]

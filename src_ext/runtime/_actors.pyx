@@ -81,7 +81,7 @@ def publish_to_actor(
     cdef Mailbox box = actor_mailbox(core, handler, event, storage)
     cdef Storage link = storage
     if storage.owner is None or storage.closed or storage.box is not box:
-        return core.host.wait_for_actor(box, handler, event, context, storage.hops)
+        return core.host.wait_for_actor(box, handler, event, context, storage)
     while link is not None:
         if (<Handler>link.owner).actor is handler.actor:
             raise DeadlockError.itself(handler.spec, box.name)

@@ -216,7 +216,7 @@ cdef class EventBus:
         `DeadlockError` if a handler waits for room in the mailbox that waits for this handler.
         """
         self.check()
-        return self.core.host.offer(self, event, context, key, delay, ttl, callback)
+        return self.core.host.waiting.offer(self, event, context, key, delay, ttl, callback)
 
     def ask(self, object command, MessageContext context=None, *, object key=None, timeout=5.0):
         """Have the command carried out from a mailbox, and return the reply.
@@ -232,7 +232,7 @@ cdef class EventBus:
         that waits for this handler.
         """
         self.check()
-        return self.core.host.ask(self, command, context, key, timeout)
+        return self.core.host.waiting.ask(self, command, context, key, timeout)
 
     @property
     def from_thread(self):
@@ -322,6 +322,11 @@ cdef class EventBus:
             return verb(message, context)
         finally:
             self.core.is_watched = False
+
+    @property
+    def _storage(self):
+        """The scope that the bus belongs to, or None."""
+        return self.storage
 
     @property
     def _is_caused(self):
@@ -530,6 +535,7 @@ cdef class Scope(Storage):
             reserved = True
         if not reserved:
             box.pinned += 1
+        message.box = box
         message.state = HELD
         if self.held is None:
             self.held = []

@@ -180,6 +180,7 @@ cdef class Core:
         # then nothing has been accepted.
         if not box.ready and box.active < box.limit:
             self.push_ready(box)
+        message.box = box
         if box.head is None:
             box.head = message
         else:
@@ -214,6 +215,7 @@ cdef class Core:
         ):
             # Nothing is before it and somebody is there to do it: at once.
             self.inline_left -= 1
+            message.box = box
             self.asked += 1
             self.emitted += 1
             self.running += 1
@@ -311,6 +313,7 @@ cdef class Core:
     def schedule(self, Mailbox box not None, Delivery message not None, double delay):
         """Accept a message that is queued after a delay, in seconds, and has room then."""
         self.host.delays.add(self.loop, delay, box, message)
+        message.box = box
         box.pinned += 1
         if message.expires != 0:
             # Time to live counts from when a message is queued.

@@ -22,8 +22,12 @@ cdef enum Kind:
     NOTICE
 
 
+cdef class Mailbox
+
+
 cdef class Delivery:
     cdef Delivery next
+    cdef Mailbox box
     cdef object event
     cdef object context
     cdef object variables
@@ -36,6 +40,8 @@ cdef class Delivery:
     cdef int hops
     cdef State state
     cdef Kind kind
+    cdef int waits
+    cdef int suspended
 
     cdef int settle(self, State state) except -1
     cdef int notify(self, object loop) except -1
@@ -46,7 +52,9 @@ cdef class DeliveryWait:
     cdef Delivery message
     cdef object future
     cdef object iterator
+    cdef object edge
 
+    cdef int erase(self) except -1
     cdef int wake(self) except -1
     cdef int raise_failure(self) except -1
 
@@ -54,7 +62,7 @@ cdef class DeliveryWait:
 cdef class Reply:
     cdef object value
     cdef object error
-    cdef object future
+    cdef readonly object future
     cdef readonly object command
     cdef readonly bint has_ended
 

@@ -8,7 +8,7 @@ cimport cython
 from runtime._dispatch cimport as_exception
 
 import logging
-from asyncio import _get_running_loop, get_running_loop
+from asyncio import _get_running_loop, current_task, get_running_loop
 from inspect import iscoroutinefunction
 
 from runtime.errors import DeliveryFailed, ScopeClosed
@@ -61,6 +61,20 @@ cdef class Delivery:
         """
         cdef DeliveryWait wait = DeliveryWait.__new__(DeliveryWait)
         wait.message = self
+        # Whoever awaits it may be a task that the handler which waits makes of it.
+        if self.state < HANDLED and _get_running_loop() is not None:
+            plan_wait = getattr(current_task(), "plan_wait", None)
+            if plan_wait is not None:
+                wait.edge = plan_wait(
+                    None, "waits for {event} in {mailbox}", self.box, self, self.event
+                )
+        return wait
+
+    def wait_by(self, object edge):
+        """Wait for the message's end as somebody who has an edge in the wait-for graph, or None."""
+        cdef DeliveryWait wait = DeliveryWait.__new__(DeliveryWait)
+        wait.message = self
+        wait.edge = edge
         return wait
 
     def keep_reply(self, object reply):
@@ -114,6 +128,7 @@ cdef class Delivery:
         self.state = state
         self.event = self.context = self.variables = None
         self.plan = None
+        self.box = None
         return 0
 
     cdef int notify(self, object loop) except -1:
@@ -158,17 +173,21 @@ cdef class DeliveryWait:
 
     def __next__(self):
         if self.message.state >= HANDLED:
+            self.erase()
             self.raise_failure()
             raise StopIteration
         if self.future is None:
             self.future = get_running_loop().create_future()
             self.iterator = self.future.__await__()
+            if self.edge is not None:
+                self.edge.draw(self.future)
             if self.message.callbacks is None:
                 self.message.callbacks = [self]
             else:
                 self.message.callbacks.append(self)
             if self.message.state >= HANDLED:
                 # Another thread has ended it meanwhile.
+                self.erase()
                 self.raise_failure()
                 raise StopIteration
         return next(self.iterator)
@@ -185,8 +204,15 @@ cdef class DeliveryWait:
     def close(self):
         """Give the wait up; the message goes its way."""
         callbacks = self.message.callbacks
+        self.erase()
         if callbacks is not None and self in callbacks:
             callbacks.remove(self)
+
+    cdef int erase(self) except -1:
+        edge, self.edge = self.edge, None
+        if edge is not None:
+            edge.erase()
+        return 0
 
     cdef int wake(self) except -1:
         loop = self.future.get_loop()

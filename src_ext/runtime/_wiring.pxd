@@ -10,6 +10,7 @@ cdef class Storage:
     cdef readonly object core
     cdef readonly object box
     cdef object owner
+    cdef readonly object message
     cdef Storage parent
     cdef public object cause
     cdef dict cache

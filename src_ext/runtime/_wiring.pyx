@@ -35,14 +35,14 @@ cdef enum Kind:
 cdef class Storage:
     """What one scope has built, and where emits from inside it go.
 
-    `box` is the mailbox of the scope (None: the root pool), `cause` the message that the scope
-    was opened for. `owner` is the handler that runs in it on that mailbox's turn (None: nobody's
-    turn), `parent` the storage that this one branches from. A `detached` storage belongs to a
-    terminal's or an actor's own dependencies: it is no scope that a publish could share. `hops` is
-    how long the chain of causes of its message is; `holding` says that the scope, or the one that
-    this branches from, holds its emits back. `exits`
-    are the context managers to leave when the scope ends, each with whether it has to be awaited;
-    `building` is what is being awaited for it.
+    `box` is the mailbox of the scope (None: the root pool), `cause` the message that the scope was
+    opened for. `owner` is the handler that runs in it on that mailbox's turn (None: nobody's turn)
+    and `message` what it handles; `parent` is the storage that this one branches from. A `detached`
+    storage belongs to a terminal's or an actor's own dependencies: it is no scope that a publish
+    could share. `hops` is how long the chain of causes of its message is; `holding` says that the
+    scope, or the one that this branches from, holds its emits back. `exits` are the context
+    managers to leave when the scope ends, each with whether it has to be awaited; `building` is
+    what is being awaited for it.
     """
 
     def add_exit(self, object manager, bint is_async):
@@ -58,6 +58,7 @@ cdef class Storage:
             self.cache = {}
         twin.cache = self.cache
         twin.parent = self
+        twin.message = self.message
         twin.cause = self.cause
         twin.hops = self.hops
         twin.holding = self.holding
@@ -342,12 +343,14 @@ def make_storage(
     object box=None,
     *,
     object owner=None,
+    object message=None,
     object cause=None,
     int hops=0,
     bint detached=False,
 ):
     """Return the storage of a new scope."""
     cdef Storage storage = new_storage(core, box, owner)
+    storage.message = message
     storage.cause = cause
     storage.hops = hops
     storage.detached = detached

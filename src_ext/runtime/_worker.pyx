@@ -113,9 +113,11 @@ cdef class Worker:
         if self.coroutine is not None:
             self.coroutine.close()
 
-    def has_turn_of(self, Mailbox box not None):
-        """Say whether a mailbox starts nothing before this worker's handler has ended."""
-        return self.box is box and box.limit == 1
+    def plan_wait(self, Core core, str verb, Mailbox box, Delivery target, object event):
+        """Return the edge of a wait of the handler that runs, or None if `core` is another's."""
+        if self.message is None or (core is not None and core is not self.core):
+            return None
+        return self.core.host.waits.edge(self.box, self.message, verb, box, target, event)
 
     def excuse(self):
         """Let the close go on without the handler, which waits for it.
@@ -320,6 +322,7 @@ cdef class Worker:
             self.storage = new_storage(
                 self.core, self.core.pool if message.kind == NOTICE else self.box, handler
             )
+            self.storage.message = message
             self.storage.cause = message.context
             self.storage.hops = message.hops
             if message.kind == CONTROL:
@@ -414,6 +417,9 @@ cdef class Worker:
         if self.storage is not None:
             self.storage.closed = True
             self.storage = None
+        if message.waits > 0:
+            # Of tasks that outlive the handler.
+            self.core.host.waits.forget(message)
         if error is None:
             return 0
         attempts = 0 if self.attempts == NOT_STARTED else max(self.attempts, 1)
@@ -467,6 +473,8 @@ cdef class Worker:
                 core.expired += 1
             else:
                 core.rejected += 1
+        if message.waits > 0:
+            core.host.waits.forget(message)
         if self.excused:
             self.readmit()
             core.host.end_excused()

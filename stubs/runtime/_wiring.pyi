@@ -6,7 +6,7 @@ from typing_extensions import disjoint_base
 from runtime._context import MessageContext
 from runtime._core import Core
 from runtime._dispatch import Handler
-from runtime._mailbox import Mailbox
+from runtime._mailbox import Delivery, Mailbox
 
 ARGUMENT_LIMIT: Final[int]
 
@@ -14,6 +14,7 @@ ARGUMENT_LIMIT: Final[int]
 class Storage:
     core: Core
     box: Mailbox | None
+    message: Delivery | None
     cause: MessageContext | None
     exits: list[tuple[Any, bool]] | None
     building: dict[Any, Any] | None
@@ -84,6 +85,7 @@ def make_storage(
     box: Mailbox | None = None,
     *,
     owner: Handler | None = None,
+    message: Delivery | None = None,
     cause: MessageContext | None = None,
     hops: int = 0,
     detached: bool = False,

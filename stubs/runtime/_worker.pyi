@@ -2,7 +2,8 @@ from collections.abc import Coroutine, Generator
 from typing import Any, Self, final
 
 from runtime._core import Core
-from runtime._mailbox import Mailbox
+from runtime._mailbox import Delivery, Mailbox
+from runtime._waits import Wait
 
 @final
 class Worker(Coroutine[Any, Any, None]):
@@ -11,7 +12,14 @@ class Worker(Coroutine[Any, Any, None]):
     excused: bool
     attempts: int
     def __new__(cls, core: Core) -> Self: ...
-    def has_turn_of(self, box: Mailbox) -> bool: ...
+    def plan_wait(
+        self,
+        core: Core | None,
+        verb: str,
+        box: Mailbox,
+        target: Delivery | None,
+        event: object,
+    ) -> Wait | None: ...
     def excuse(self) -> bool: ...
     def readmit(self) -> None: ...
     @property
