@@ -32,7 +32,7 @@ from runtime.building import (
     prepare,
     raise_together,
 )
-from runtime.deadlines import Deadlines
+from runtime.deadlines import Deadlines, no_time_left, run_until
 from runtime.delays import Delays
 from runtime.errors import (
     NoActorKey,
@@ -108,6 +108,8 @@ class Host:
         self._turns: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
 
     run_inline = staticmethod(run_inline)
+    run_until = staticmethod(run_until)
+    no_time_left = staticmethod(no_time_left)
 
     def is_inside(self) -> bool:
         """Say whether a handler from a mailbox is running in this task."""

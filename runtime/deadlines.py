@@ -1,15 +1,44 @@
-"""When whoever asks stops waiting."""
+"""When whoever waits stops waiting: who asks, and whose time has an end."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from runtime._mailbox import Reply
-from runtime.errors import AskTimeout
+from runtime.errors import AskTimeout, shorten
 
-__all__ = ("Deadlines",)
+__all__ = ("Deadlines", "no_time_left", "run_until")
+
+T = TypeVar("T")
+
+
+def no_time_left(message: object) -> TimeoutError:
+    """Return the error for a message whose sender has no time left."""
+    return TimeoutError(
+        f"{shorten(message)} was not handled in the time that its sender had, which its own "
+        f"timeout=, ttl= or caller has set"
+    )
+
+
+async def run_until(deadline: float, work: Coroutine[Any, Any, T], message: object) -> T:
+    """Await the handlers of a message, but not beyond a deadline on the loop's clock.
+
+    Raises `TimeoutError`, and cancels them then.
+    """
+    limit = asyncio.timeout_at(deadline)
+    if asyncio.get_running_loop().time() >= deadline:
+        work.close()
+        raise no_time_left(message)
+    try:
+        async with limit:
+            return await work
+    except TimeoutError as error:
+        if limit.expired():
+            raise no_time_left(message) from error
+        raise
 
 
 class Deadlines:
@@ -22,22 +51,41 @@ class Deadlines:
     def __init__(self) -> None:
         self._waiting: dict[float, deque[tuple[float, Reply[Any]]]] = {}
         self._timers: dict[float, asyncio.TimerHandle] = {}
+        self._own: set[asyncio.TimerHandle] = set()
 
-    def add(self, loop: asyncio.AbstractEventLoop, timeout: float, reply: Reply[Any]) -> None:
-        """End the wait for a reply after `timeout` seconds of the loop's clock."""
+    async def wait(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        due: float,
+        timeout: float,
+        reply: Reply[Any],
+        future: asyncio.Future[None],
+    ) -> None:
+        """Wait for a reply with a timer of its own, as what is left of somebody's time needs."""
+        timer = loop.call_at(due, give_up, reply, timeout)
+        self._own.add(timer)
+        try:
+            await future
+        finally:
+            self._own.discard(timer)
+            timer.cancel()
+
+    def add(
+        self, loop: asyncio.AbstractEventLoop, due: float, timeout: float, reply: Reply[Any]
+    ) -> None:
+        """End the wait for a reply when it is due, after `timeout` seconds of the loop's clock."""
         waiting = self._waiting.get(timeout)
         if waiting is None:
             waiting = self._waiting[timeout] = deque()
         while waiting and waiting[0][1].has_ended:
             waiting.popleft()
-        due = loop.time() + timeout
         waiting.append((due, reply))
         if timeout not in self._timers:
             self._timers[timeout] = loop.call_at(due, self._fire, loop, timeout, due)
 
     def clear(self) -> None:
         """Forget all of them."""
-        for timer in self._timers.values():
+        for timer in (*self._timers.values(), *self._own):
             timer.cancel()
         self._timers.clear()
         self._waiting.clear()
@@ -48,10 +96,15 @@ class Deadlines:
         now = max(due, loop.time())
         while waiting and (waiting[0][1].has_ended or waiting[0][0] <= now):
             _, reply = waiting.popleft()
-            if not reply.has_ended:
-                reply.give_up(AskTimeout.of(reply.command, timeout))
+            give_up(reply, timeout)
         if waiting:
             due = waiting[0][0]
             self._timers[timeout] = loop.call_at(due, self._fire, loop, timeout, due)
         else:
             del self._timers[timeout], self._waiting[timeout]
+
+
+def give_up(reply: Reply[Any], timeout: float) -> None:
+    """End the wait for a reply, if nothing else has."""
+    if not reply.has_ended:
+        reply.give_up(AskTimeout.of(reply.command, timeout))

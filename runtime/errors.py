@@ -279,6 +279,11 @@ class AskTimeout(BusError, TimeoutError):
     """A command was not replied to in time; whether it was, or will be, carried out is unknown."""
 
     @classmethod
+    def before_start(cls, command: object) -> Self:
+        """Say which command nobody has begun to carry out."""
+        return cls(f"{shorten(command)} was not started in the time that its caller had")
+
+    @classmethod
     def of(cls, command: object, timeout: float) -> Self:
         """Say which command, and how long it was waited for."""
         return cls(

@@ -15,11 +15,11 @@ from runtime._actors import publish_to_actor
 from runtime._context import MessageContext
 from runtime._core import Core
 from runtime._dispatch import Handler, Plan
-from runtime._mailbox import Mailbox
+from runtime._mailbox import Mailbox, until
 from runtime._wiring import Storage, make_storage
 from runtime.building import leave, leave_at_once, prepare
 from runtime.errors import ContextMismatch, HandlerTimeout, ScopeClosed
-from runtime.signature import GuardSpec, HandlerSpec
+from runtime.signature import GuardSpec
 
 __all__ = ("attempt", "handle", "publish", "send")
 
@@ -168,24 +168,35 @@ async def call(handler: Handler, message: object, context: MessageContext, stora
         await prepare(handler.waits, storage)
     elif storage.closed:
         raise ScopeClosed.of(None, message)
+    if handler.spec.timeout is not None:
+        return await in_time(handler, handler.spec.timeout, message, context, storage)
     result = handler.call(message, context, storage)
     if not handler.is_async and (result is None or not inspect.isawaitable(result)):
         return result
-    if handler.spec.timeout is not None:
-        return await in_time(handler.spec, handler.spec.timeout, result)
     return await result
 
 
-async def in_time(handler: HandlerSpec, seconds: float, run: Awaitable[Any]) -> Any:
-    """Await a handler's run, but not longer than that. Raises `HandlerTimeout`."""
-    limit = asyncio.timeout(seconds)
+async def in_time(
+    handler: Handler, seconds: float, message: object, context: MessageContext, storage: Storage
+) -> Any:
+    """Call and await a handler, but not longer than that. Raises `HandlerTimeout`.
+
+    What it waits for by its own bus has no more time than it has.
+    """
+    due = asyncio.get_running_loop().time() + seconds
+    deadline = until(storage)
+    limited = storage.limited(min(due, deadline) if deadline else due)
+    limit = asyncio.timeout_at(due)
     try:
         async with limit:
-            return await run
+            result = handler.call(message, context, limited)
+            return await result if inspect.isawaitable(result) else result
     except TimeoutError as error:
         if limit.expired():
-            raise HandlerTimeout(handler, seconds) from error
+            raise HandlerTimeout(handler.spec, seconds) from error
         raise
+    finally:
+        limited.closed = True
 
 
 def once(guard: GuardSpec, message: object, context: MessageContext, inner: Proceed) -> Proceed:

@@ -16,7 +16,7 @@ from runtime._mailbox import Delivery, Mailbox, Reply
 from runtime._waits import Waits
 from runtime._wiring import Storage
 from runtime.deadlines import Deadlines
-from runtime.errors import TerminalClosed
+from runtime.errors import AskTimeout, TerminalClosed
 from runtime.messages import Command
 from runtime.supervision import Supervision
 from runtime.workers import worker_of
@@ -96,7 +96,16 @@ class Waiting:
     ) -> R:
         """Have a command carried out from a mailbox, and wait for the reply."""
         timeout = as_seconds("timeout", timeout)
-        box, message = bus._prepare_ask(command, context, key)  # noqa: SLF001
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        due = now + timeout
+        deadline = bus._deadline  # noqa: SLF001
+        is_handed_down = deadline != 0 and deadline < due
+        if is_handed_down:
+            due = deadline
+            if due <= now:
+                raise AskTimeout.before_start(command)
+        box, message = bus._prepare_ask(command, context, key, due)  # noqa: SLF001
         edge = self._waits.edge_of(bus._storage, ASKS, box, message, command)  # noqa: SLF001
         if edge is not None:
             # Before it is carried out, which may be at once.
@@ -105,13 +114,15 @@ class Waiting:
             reply: Reply[R] = Reply(command)
             self._core.ask(box, message, reply)
             if not reply.has_ended:
-                loop = asyncio.get_running_loop()
-                self._deadlines.add(loop, timeout, reply)
                 future = reply.wait(loop)
                 if edge is not None:
                     edge.suspend(future)
                 try:
-                    await future
+                    if is_handed_down:
+                        await self._deadlines.wait(loop, due, due - now, reply, future)
+                    else:
+                        self._deadlines.add(loop, due, timeout, reply)
+                        await future
                 finally:
                     message.give_up()
         finally:
@@ -129,7 +140,7 @@ class Waiting:
     ) -> Any:
         """Let an actor handle a message in its mailbox, wait for it, and return its reply."""
         self._supervision.check(box, handler, event)
-        message = post_control(self._core, box, handler, event, context, storage.hops)
+        message = post_control(self._core, box, handler, event, context, storage)
         try:
             await message.wait_by(self._waits.edge_of(storage, PUBLISHES, box, message, event))
         except BaseException:

@@ -14,6 +14,7 @@ from runtime._mailbox cimport (
     Actors,
     Delivery,
     Mailbox,
+    deadline_of,
     new_delivery,
 )
 from runtime._wiring cimport Factory, Storage, new_storage
@@ -217,7 +218,7 @@ def post_control(
     Handler handler,
     object event,
     object context,
-    int hops,
+    Storage storage not None,
 ):
     """Queue work that bypasses capacity and the ledger; its error is for its caller."""
     cdef Delivery message
@@ -230,7 +231,8 @@ def post_control(
         PyContext_CopyCurrent(),
     )
     message.kind = CONTROL
-    message.hops = hops
+    message.hops = storage.hops
+    message.expires = deadline_of(storage)
     core.append(box, message)
     core.control += 1
     return message

@@ -13,7 +13,9 @@ cdef class EventBus:
     cdef Mailbox box
     cdef MessageContext cause
     cdef int hops
+    cdef bint timed
 
+    cdef object in_time(self, object verb, object message, MessageContext context)
     cdef object unwatched(self, object verb, object message, MessageContext context)
     cdef Delivery message_of(self, Plan plan, object event, MessageContext context, callback, ttl)
     cdef int furnish(self, Delivery message, object callback, object ttl) except -1

@@ -16,6 +16,7 @@ from runtime._mailbox cimport (
     Delivery,
     Mailbox,
     as_callback,
+    deadline_of,
     new_delivery,
 )
 from runtime._wiring cimport Storage, new_storage
@@ -60,10 +61,13 @@ cdef class EventBus:
             core.is_alert
             or thread_mark() != core.thread
             or (self.storage is not None and self.storage.closed)
+            or self.timed
         ):
             refusal = self.refusal(event)
             if refusal is None and core.observer is not None and not core.is_watched:
                 return core.observer.watch_publish(self, event, context)
+            if refusal is None and self.timed:
+                return self.in_time(EventBus.publish, event, context)
         if refusal is None:
             plan = core.table.plans.get(type(event))
             if plan is None:
@@ -121,10 +125,13 @@ cdef class EventBus:
             core.is_alert
             or thread_mark() != core.thread
             or (self.storage is not None and self.storage.closed)
+            or self.timed
         ):
             refusal = self.refusal(command)
             if refusal is None and core.observer is not None and not core.is_watched:
                 return core.observer.watch_send(self, command, context)
+            if refusal is None and self.timed:
+                return self.in_time(EventBus.send, command, context)
         if refusal is None:
             try:
                 plan = core.table.find(command)
@@ -258,7 +265,9 @@ cdef class EventBus:
         message = self.message_of(plan, event, context, callback, ttl)
         return self.route(plan, event, key), message
 
-    def _prepare_ask(self, object command, MessageContext context, object key):
+    def _prepare_ask(
+        self, object command, MessageContext context, object key, double expires
+    ):
         """Return the mailbox that a command would go to, and the command as a message for it."""
         cdef Plan plan
         self.admit(command)
@@ -266,6 +275,7 @@ cdef class EventBus:
         if plan.count == 0:
             raise NoHandler.of(command)
         message = self.message_of(plan, command, context, None, None)
+        message.expires = expires
         return self.route(plan, command, key), message
 
     def _post_reserved(self, Mailbox box not None, Delivery message not None):
@@ -314,6 +324,22 @@ cdef class EventBus:
     def _send(self, object command, MessageContext context=None):
         """Send without being observed."""
         return self.unwatched(self.send, command, context)
+
+    @property
+    def _deadline(self):
+        """When the time of whoever uses the bus is over, on the loop's clock; 0 if never."""
+        return deadline_of(self.storage) if self.timed else 0.0
+
+    cdef object in_time(self, object verb, object message, MessageContext context):
+        """Begin a verb that has to end when the time of whoever uses the bus does."""
+        cdef EventBus untimed = new_bus(
+            self.core, self.storage, self.box, self.cause, self.hops
+        )
+        cdef double deadline = deadline_of(self.storage)
+        untimed.timed = False
+        if self.core.loop.time() >= deadline:
+            return self.core.host.refuse(self.core.host.no_time_left(message))
+        return self.core.host.run_until(deadline, verb(untimed, message, context), message)
 
     cdef object unwatched(self, object verb, object message, MessageContext context):
         """Begin what is watched already."""
@@ -451,6 +477,7 @@ cdef EventBus new_bus(Core core, Storage storage, Mailbox box, object cause, int
     bus.box = box
     bus.cause = <MessageContext?>cause if cause is not None else None
     bus.hops = hops
+    bus.timed = storage is not None and deadline_of(storage) != 0
     return bus
 
 

@@ -1,6 +1,7 @@
 """Fields of messages and mailboxes; see the .pyx for what they mean."""
 
 from runtime._dispatch cimport Plan
+from runtime._wiring cimport Lens, Storage
 
 cdef enum State:
     QUEUED
@@ -102,6 +103,13 @@ cdef inline Delivery new_delivery(Plan plan, object event, object context, objec
     message.context = context
     message.variables = variables
     return message
+
+cdef inline double deadline_of(Storage storage) noexcept:
+    # When the time of whoever runs in a scope is over, on the loop's clock; 0 if never. A message
+    # has an end if its sender waits no longer, or if it was to be started by then.
+    if isinstance(storage, Lens):
+        return (<Lens>storage).deadline
+    return 0 if storage.message is None else (<Delivery>storage.message).expires
 
 cdef inline Mailbox new_mailbox(object name, int limit):
     cdef Mailbox box = Mailbox.__new__(Mailbox)

@@ -149,6 +149,11 @@ cdef class Delivery:
         return 0
 
 
+def until(Storage storage not None):
+    """Return when the time of whoever runs in a scope is over, on the loop's clock; 0 if never."""
+    return deadline_of(storage)
+
+
 cdef object as_callback(object callback):
     """Return a callback. Raises `TypeError` if it cannot be called."""
     if not callable(callback):

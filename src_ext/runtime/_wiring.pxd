@@ -22,6 +22,11 @@ cdef class Storage:
     cdef bint holding
 
     cdef Storage branch(self, object owner)
+    cdef int share(self, Storage twin) except -1
+
+
+cdef class Lens(Storage):
+    cdef readonly double deadline
 
 
 cdef class Provider:

@@ -54,17 +54,48 @@ cdef class Storage:
     cdef Storage branch(self, object owner):
         """Return a storage of another handler that shares what this scope has built."""
         cdef Storage twin = new_storage(self.core, self.box, owner)
+        self.share(twin)
+        return twin
+
+    def limited(self, double deadline):
+        """Return a storage that shares what this scope has built, with an end of its time.
+
+        `deadline` is on the loop's clock. Whoever asks for it closes it.
+        """
+        cdef Lens twin = Lens.__new__(Lens)
+        twin.core = self.core
+        twin.box = self.box
+        twin.owner = self.owner
+        twin.detached = self.detached
+        twin.deadline = deadline
+        self.share(twin)
+        return twin
+
+    cdef int share(self, Storage twin) except -1:
         if self.cache is None:
             self.cache = {}
+        if self.exits is None:
+            self.exits = []
+        if self.building is None:
+            self.building = {}
         twin.cache = self.cache
+        twin.exits = self.exits
+        twin.building = self.building
         twin.parent = self
         twin.message = self.message
         twin.cause = self.cause
         twin.hops = self.hops
         twin.holding = self.holding
-        if self.exits is None:
-            self.exits = []
-        twin.exits = self.exits
+        return 0
+
+
+@cython.final
+cdef class Lens(Storage):
+    """A scope as a handler sees it whose time has an end, on the loop's clock: its `deadline`."""
+
+    cdef Storage branch(self, object owner):
+        cdef Lens twin = self.limited(self.deadline)
+        twin.owner = owner
         return twin
 
 

@@ -51,7 +51,7 @@ from runtime._wiring cimport new_storage
 import logging
 from asyncio import CancelledError, current_task
 
-from runtime.errors import TerminalClosed
+from runtime.errors import AskTimeout, TerminalClosed
 
 cdef object logger = logging.getLogger("runtime")
 
@@ -495,9 +495,14 @@ cdef class Worker:
         """End a message whose time is over before its handlers have run."""
         cdef Delivery message = self.message
         message.state = EXPIRED
-        self.core.bury(
-            message, self.box, None, "expired", self.core.host.too_late(message.event), 0
-        )
+        if message.kind == CONTROL:
+            message.failures = [self.core.host.no_time_left(message.event)]
+        elif message.kind == ASK:
+            message.failures = [AskTimeout.before_start(message.event)]
+        else:
+            self.core.bury(
+                message, self.box, None, "expired", self.core.host.too_late(message.event), 0
+            )
         return 0
 
     cdef int reject(self) except -1:

@@ -33,6 +33,6 @@ def post_control(
     handler: Handler,
     event: object,
     context: MessageContext | None,
-    hops: int,
+    storage: Storage,
 ) -> Delivery: ...
 def withdraw(message: Delivery) -> None: ...

@@ -3,6 +3,7 @@ from collections.abc import Callable, Coroutine, Generator, Hashable
 from typing import Any, Generic, TypeVar, final
 
 from runtime._waits import Wait
+from runtime._wiring import Storage
 from runtime.messages import Command, DeadLetter
 
 _R = TypeVar("_R")
@@ -20,6 +21,8 @@ class Delivery:
     def give_up(self) -> None: ...
     def add_dead_letter(self, letter: DeadLetter) -> None: ...
     def add_done_callback(self, callback: Callable[[Delivery], object], /) -> None: ...
+
+def until(storage: Storage) -> float: ...
 
 @final
 class DeliveryWait(Coroutine[Any, Any, None]):

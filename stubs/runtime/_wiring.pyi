@@ -21,6 +21,11 @@ class Storage:
     closed: bool
     hops: int
     def add_exit(self, manager: Any, is_async: bool) -> None: ...
+    def limited(self, deadline: float) -> Lens: ...
+
+@final
+class Lens(Storage):
+    deadline: float
 
 @disjoint_base
 class Provider: ...
