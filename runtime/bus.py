@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from contextvars import copy_context
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -21,6 +18,7 @@ from runtime._inbox import Inbox
 from runtime._inline import run_inline
 from runtime._lines import Lines
 from runtime._mailbox import Delivery, Mailbox
+from runtime._stopwatch import TimedRun
 from runtime._waits import Waits
 from runtime._wiring import Call, Storage, make_storage
 from runtime._worker import Worker
@@ -40,6 +38,7 @@ from runtime.errors import (
     TerminalClosed,
     shorten,
 )
+from runtime.executor import HandlerThreads
 from runtime.failures import Failures, report
 from runtime.lifetimes import Wired
 from runtime.messages import DeadLetter, DeadLetterReason, Origin
@@ -50,6 +49,7 @@ from runtime.retries import Retries, Slot
 from runtime.running import attempt, handle, publish, send
 from runtime.signature import HandlerSpec
 from runtime.sinks.base import Sink
+from runtime.slowness import SlowHandlers
 from runtime.supervision import Supervision
 from runtime.threads import ThreadBus
 from runtime.waiting import Waiting
@@ -102,9 +102,10 @@ class Host:
         )
         self.blocks = Blocks()
         self.outlet = Outlet(sink, name)
+        self.slowness = SlowHandlers(self.core)
+        self.threads = HandlerThreads(name)
         self._late: set[asyncio.Task[None]] = set()
         self._max_hops = max_hops
-        self._executor: ThreadPoolExecutor | None = None
         self._turns: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
 
     run_inline = staticmethod(run_inline)
@@ -285,7 +286,10 @@ class Host:
         def run() -> Coroutine[Any, Any, Any]:
             return attempt(self.core, plan, handler, event, context, storage)
 
-        return in_own_task(self.core, run) if handler.own_task else run()
+        def run_timed() -> Coroutine[Any, Any, Any]:
+            return TimedRun(self.core.stopwatch, handler, event, run())
+
+        return in_own_task(self.core, run_timed) if handler.own_task else run()
 
     def supervise(
         self,
@@ -388,12 +392,13 @@ class Host:
                                 self.retries.run, handler, storage, attempt, slot, attempts.append
                             )
                         )
-                        run = functools.partial(self.supervise, handler, event, storage, start)
+                        run = self.supervise(handler, event, storage, start)
+                        timed = TimedRun(self.core.stopwatch, handler, event, run)
                         if worker_of(self.core) is worker:
-                            await run()
+                            await timed
                         else:
                             # A task of the publisher's own, which says nothing about its message.
-                            await HandlerTask(run(), worker)
+                            await HandlerTask(timed, worker)
                 except Exception as error:  # noqa: BLE001 -- recorded
                     message.add_dead_letter(
                         self.bury(
@@ -405,27 +410,6 @@ class Host:
 
         publisher = plan.publisher or sequential
         await publisher(event, context, [listener(each) for each in plan.handlers])
-
-    def in_thread(self, function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
-        """Return an asynchronous function that runs a synchronous one in the thread pool."""
-
-        def run(*args: object, **options: object) -> Any:
-            try:
-                return function(*args, **options)
-            except StopIteration as error:
-                # A future cannot carry it; its caller would wait for ever.
-                msg = "a handler raised StopIteration"
-                raise RuntimeError(msg) from error
-
-        @functools.wraps(function)
-        async def call(*args: object, **options: object) -> Any:
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(thread_name_prefix=self.name)
-            job = functools.partial(copy_context().run, run, *args, **options)
-            result = await asyncio.get_running_loop().run_in_executor(self._executor, job)
-            return await result if inspect.isawaitable(result) else result
-
-        return call
 
     # Scopes
 
@@ -509,5 +493,4 @@ class Host:
         try:
             await leave(self.core.root, None)
         finally:
-            if self._executor is not None:
-                self._executor.shutdown(wait=False)
+            self.threads.shut_down()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from runtime._dispatch import Handler, Plan, Table
+from runtime._tally import HandlerTally, TypeTally
 from runtime.errors import DuplicateHandler, HandlerSignatureError
 from runtime.lifetimes import WiredHandler, Wiring
 from runtime.messages import Command, DeadLetter
@@ -30,7 +31,7 @@ class Plans:
     """Everything that is registered, wired together; a value that includes and overrides copy.
 
     `publisher` runs the handlers of events, unless it is None: then the core does, in sequence.
-    `policies` bound the mailboxes.
+    `policies` bound the mailboxes; `tallies` count their messages, by type.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class Plans:
         policies: MailboxPolicies,
         registered: tuple[Registered, ...] = (),
         guards: tuple[GuardSpec, ...] = (),
+        tallies: dict[type, TypeTally] | None = None,
     ) -> None:
         self.wiring = wiring
         self.publisher = publisher
         self.policies = policies
         self.registered = registered
         self.guards = guards
+        self.tallies = {} if tallies is None else tallies
         self._heard: dict[type, list[int]] = {}
         for number, each in enumerate(registered):
             for key in each.spec.keys:
@@ -69,7 +72,9 @@ class Plans:
         guards = dict.fromkeys((*self.guards, *(each for r in registries for each in r.guards)))
         registered = (*self.registered, *(wire(wiring, each) for each in new.values()))
         wiring.check()
-        plans = Plans(wiring, self.publisher, self.policies, registered, tuple(guards))
+        plans = Plans(
+            wiring, self.publisher, self.policies, registered, tuple(guards), self.tallies
+        )
         plans.check_commands()
         return plans
 
@@ -79,9 +84,9 @@ class Plans:
         Raises `ProviderError` or `LifetimeError` listing everything that is wrong.
         """
         wiring = self.wiring.overridden(overrides)
-        registered = tuple(wire(wiring, each.spec) for each in self.registered)
+        registered = tuple(wire(wiring, each.spec, each.handler.tally) for each in self.registered)
         wiring.check()
-        return Plans(wiring, self.publisher, self.policies, registered, self.guards)
+        return Plans(wiring, self.publisher, self.policies, registered, self.guards, self.tallies)
 
     def table(self) -> Table:
         """Return the dispatch table of every message class that is known by now.
@@ -107,6 +112,7 @@ class Plans:
             key_owner=owner,
             capacity=policy.capacity,
             overflow=policy.overflow,
+            tally=self.tally_of(message_type),
         )
 
     def of_one(self, message_type: type, wanted: HandlerSpec) -> Plan | None:
@@ -122,8 +128,13 @@ class Plans:
                     guards=self.guards_of(message_type),
                     capacity=policy.capacity,
                     overflow=policy.overflow,
+                    tally=self.tally_of(message_type),
                 )
         return None
+
+    def tally_of(self, message_type: type) -> TypeTally:
+        """Return what counts the messages of a class, under every plan."""
+        return self.tallies.setdefault(message_type, TypeTally())
 
     def heard_by(self, message_type: type) -> list[int]:
         """Return the numbers of what hears a message, in order.
@@ -160,8 +171,8 @@ class Plans:
             raise DuplicateHandler("\n".join(findings))
 
 
-def wire(wiring: Wiring, spec: HandlerSpec) -> Registered:
-    """Wire a handler for the core."""
+def wire(wiring: Wiring, spec: HandlerSpec, tally: HandlerTally | None = None) -> Registered:
+    """Wire a handler for the core; one that is wired anew goes on with its tally."""
     wired = wiring.handler(spec)
     handler = Handler(
         spec,
@@ -175,6 +186,7 @@ def wire(wiring: Wiring, spec: HandlerSpec) -> Registered:
         own_task=spec.own_task,
         limited=spec.timeout is not None or spec.retry is not None,
         supervised=wired.actor is not None and spec.on_failure != "resume",
+        tally=tally,
     )
     return Registered(spec, wired, handler)
 

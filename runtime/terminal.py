@@ -13,6 +13,7 @@ from runtime._bus import EventBus, Scope, as_seconds, root_bus
 from runtime.building import Resolver, is_owner
 from runtime.bus import Host
 from runtime.closing import shut_down
+from runtime.counters import counters
 from runtime.errors import DeadlockError, NoHandler, TerminalClosed, WrongLoop
 from runtime.explain import Explanation, explain
 from runtime.leftovers import Watch
@@ -22,7 +23,7 @@ from runtime.plan import Plans
 from runtime.policies import MailboxPolicies, MailboxPolicy, check_count
 from runtime.publishers import Publisher, sequential
 from runtime.registry import MessageRegistry
-from runtime.reports import ShutdownReport, Stats
+from runtime.reports import Counters, ShutdownReport, Stats
 from runtime.sinks.base import Sink
 from runtime.workers import worker_of
 
@@ -140,7 +141,7 @@ class BusTerminal(Generic[E]):
         """Return the plans, made of the registries if they are not there yet."""
         if self._plans is None:
             around = Surroundings(
-                self._core, {BusTerminal: self}, self._resolver, self._host.in_thread
+                self._core, {BusTerminal: self}, self._resolver, self._host.threads.wrap
             )
             wiring = Wiring(around, {})
             self._plans = Plans(wiring, self._publisher, self._policies).including(self._registries)
@@ -215,9 +216,20 @@ class BusTerminal(Generic[E]):
         return explain(self._current(), message_type)
 
     def stats(self) -> Stats:
-        """Return the ledger."""
+        """Return the ledger.
+
+        That takes a few microseconds, however many scopes, messages and handlers there are.
+        """
         host = self._host
         return Stats(**self._core.ledger(), sunk=host.outlet.sunk, dead_letters=host.failures.count)
+
+    def counters(self) -> Counters:
+        """Return the ledger of each message type, and what each handler has done.
+
+        They are counted at all times, and outlast `include` and `override`. The mappings are made
+        for the call; before the terminal has been frozen they are empty.
+        """
+        return Counters({}, {}) if self._plans is None else counters(self._plans)
 
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:

@@ -23,6 +23,8 @@ def test_the_core_is_what_the_layout_says() -> None:
         "_inline",
         "_lines",
         "_mailbox",
+        "_stopwatch",
+        "_tally",
         "_waits",
         "_wiring",
         "_worker",

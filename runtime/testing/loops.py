@@ -73,6 +73,16 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         """Return the virtual time, in seconds."""
         return self._now
 
+    def block(self, seconds: float) -> None:
+        """Let virtual time pass at once, as a call that blocks the loop for so long does.
+
+        Nothing runs meanwhile; timers that have become due fire when the loop goes round.
+        """
+        if not 0 <= seconds < math.inf:
+            msg = f"the loop is blocked for a finite number of seconds from 0 on, not {seconds!r}"
+            raise ValueError(msg)
+        self._move_to(after(self._now, seconds))
+
     def _move_to(self, moment: float) -> None:
         self._now = moment
         # A timer fires when it is due, not up to a resolution earlier; and `time() + resolution`

@@ -206,7 +206,8 @@ def fail_waiting(Core core not None, Mailbox box not None, Factory actor not Non
             # It is counted like any message.
             box.count -= 1
             core.queued -= 1
-            core.failed += 1
+            core.count_ended(message, FAILED)
+            (<Handler>message.plan.handlers[0]).tally.failed += 1
         else:
             core.control -= 1
         core.end(message, FAILED)

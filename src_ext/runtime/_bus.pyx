@@ -77,6 +77,7 @@ cdef class EventBus:
                     refusal = error
         if refusal is None:
             core.published += 1
+            plan.counts.published += 1
             if plan.only is not None:
                 if plan.wants_context:
                     context = self.context_for(context)
@@ -138,6 +139,7 @@ cdef class EventBus:
             except Exception as error:
                 return core.host.refuse(error)
             core.sent += 1
+            plan.counts.sent += 1
             if plan.count == 0:
                 refusal = NoHandler.of(command)
             elif plan.only is not None:
@@ -586,7 +588,7 @@ cdef class Scope(Storage):
                 if reserved:
                     core.host.lines.return_place(box)
                 refusal = refusal or TerminalClosed.of(core.host.name, message.event)
-                core.emitted += 1
+                core.count_accepted(message)
                 core.reject(box, message)
             elif delay is not None:
                 core.schedule(box, message, delay)

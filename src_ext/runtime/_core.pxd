@@ -1,7 +1,18 @@
 """Fields of a terminal's core; see the .pyx for what they mean."""
 
 from runtime._dispatch cimport Handler, Plan, Table
-from runtime._mailbox cimport ASK, HANDLED, Delivery, Mailbox, State
+from runtime._mailbox cimport (
+    ASK,
+    DROPPED,
+    EXPIRED,
+    FAILED,
+    HANDLED,
+    WITHDRAWN,
+    Delivery,
+    Mailbox,
+    State,
+)
+from runtime._stopwatch cimport Stopwatch
 from runtime._wiring cimport Storage
 
 cdef enum Phase:
@@ -19,6 +30,7 @@ cdef class Core:
     cdef readonly Mailbox pool
     cdef readonly Mailbox notices
     cdef readonly Storage root
+    cdef readonly Stopwatch stopwatch
     cdef readonly object observer
     cdef dict boxes
     cdef list undelivered
@@ -87,6 +99,30 @@ cdef class Core:
 
     cdef inline bint is_full(self, Mailbox box, Delivery message):
         return box.count + box.reserved >= message.plan.capacity
+
+    cdef inline int count_accepted(self, Delivery message) noexcept:
+        self.emitted += 1
+        message.plan.counts.emitted += 1
+        return 0
+
+    cdef inline int count_ended(self, Delivery message, State state) noexcept:
+        # Also an ask that was given up before it had started has expired.
+        if state == HANDLED:
+            self.handled += 1
+            message.plan.counts.handled += 1
+        elif state == FAILED:
+            self.failed += 1
+            message.plan.counts.failed += 1
+        elif state == DROPPED:
+            self.dropped += 1
+            message.plan.counts.dropped += 1
+        elif state == EXPIRED or state == WITHDRAWN:
+            self.expired += 1
+            message.plan.counts.expired += 1
+        else:
+            self.rejected += 1
+            message.plan.counts.rejected += 1
+        return 0
 
     cdef inline int end(self, Delivery message, State state) except -1:
         # End a message: once, whatever has become of it.

@@ -18,7 +18,6 @@ from runtime._mailbox cimport (
     ASK,
     DELAYED,
     DROPPED,
-    EXPIRED,
     FAILED,
     NOTICE,
     QUEUED,
@@ -30,6 +29,7 @@ from runtime._mailbox cimport (
     new_delivery,
     new_mailbox,
 )
+from runtime._stopwatch cimport Stopwatch
 from runtime._wiring cimport new_storage
 
 import logging
@@ -65,6 +65,7 @@ cdef class Core:
         self.root = new_storage(self, None, None)
         self.root.detached = True
         self.root.exits = []
+        self.stopwatch = Stopwatch(host)
         self.boxes = {}
         self.undelivered = []
         self.excused_boxes = []
@@ -122,7 +123,7 @@ cdef class Core:
             return self.accept_rare(box, message, False)
         self.enqueue(box, message)
         self.queued += 1
-        self.emitted += 1
+        self.count_accepted(message)
         return 0
 
     cdef int accept_rare(self, Mailbox box, Delivery message, bint has_place) except -1:
@@ -131,7 +132,7 @@ cdef class Core:
         """
         cdef Delivery dropped = None
         if message.hops > self.max_hops:
-            self.emitted += 1
+            self.count_accepted(message)
             self.abandon(message, box, FAILED, "hops", self.host.too_many_hops(message.event))
             self.release(box)
             return 0
@@ -140,7 +141,7 @@ cdef class Core:
         if dropped is not message:
             self.enqueue(box, message)
             self.queued += 1
-        self.emitted += 1
+        self.count_accepted(message)
         if self.observer is not None:
             self.observer.emitted(message.event)
         if dropped is not None:
@@ -200,6 +201,8 @@ cdef class Core:
 
     def ask(self, Mailbox box not None, Delivery message not None, Reply reply not None):
         """Accept a command that somebody waits for. Raises `MailboxFull`."""
+        # The message may come to its end in here, and then has no plan.
+        cdef Plan plan = message.plan
         message.kind = ASK
         message.callbacks = reply
         if (
@@ -216,8 +219,9 @@ cdef class Core:
             # Nothing is before it and somebody is there to do it: at once.
             self.inline_left -= 1
             message.box = box
+            self.count_accepted(message)
             self.asked += 1
-            self.emitted += 1
+            plan.counts.asked += 1
             self.running += 1
             box.active += 1
             self.host.run_inline(self.idler, box, message)
@@ -225,6 +229,7 @@ cdef class Core:
         self.inline_left = INLINE
         self.accept(box, message)
         self.asked += 1
+        plan.counts.asked += 1
 
     def post_notice(self, object letter, object context):
         """Queue a dead letter for whoever is registered for it, outside capacity and ledger."""
@@ -262,14 +267,8 @@ cdef class Core:
         self, Delivery message, Mailbox box, State state, object reason, object error
     ) except -1:
         """End a message whose handlers will not run, and that is counted nowhere any more."""
-        if state == DROPPED:
-            self.dropped += 1
-        elif state == EXPIRED:
-            self.expired += 1
-        elif state == FAILED:
-            self.failed += 1
-        else:
-            self.rejected += 1
+        self.count_ended(message, state)
+        if state == REJECTED:
             self.undelivered.append(message.event)
         self.bury(message, box, None, reason, error, 0)
         self.end(message, state)
@@ -321,7 +320,7 @@ cdef class Core:
         message.state = DELAYED
         message.hops = 0
         self.delayed += 1
-        self.emitted += 1
+        self.count_accepted(message)
         if self.observer is not None:
             self.observer.emitted(message.event)
 
@@ -447,8 +446,10 @@ cdef class Core:
         """Bind to a loop and take messages."""
         self.loop = loop
         self.thread = thread_mark()
-        # On a simulated loop the time of the day must not decide who is next.
+        # On a simulated loop the time of the day must not decide who is next, nor who was slow.
         self.is_timed = not getattr(loop, "is_simulated", False)
+        if not self.is_timed:
+            self.stopwatch.simulate(loop)
         self.set_phase(OPEN)
 
     def begin_closing(self):

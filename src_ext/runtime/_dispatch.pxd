@@ -12,6 +12,7 @@ from runtime._capi cimport (
     is_awaitable,
     is_coroutine,
 )
+from runtime._tally cimport HandlerTally, TypeCounts, TypeTally
 from runtime._wiring cimport Call, Factory, Storage
 
 cdef object ENDED
@@ -26,6 +27,7 @@ cdef class Handler:
     cdef readonly object spec
     cdef readonly Factory actor
     cdef readonly Call call
+    cdef readonly HandlerTally tally
     cdef readonly tuple waits
     cdef readonly bint is_async
     cdef readonly bint needs_scope
@@ -43,6 +45,8 @@ cdef class Plan:
     cdef readonly object publisher
     cdef readonly object key_field
     cdef readonly object key_owner
+    cdef TypeTally tally
+    cdef TypeCounts* counts
     cdef Py_ssize_t count
     cdef Handler only
     cdef int capacity

@@ -21,6 +21,7 @@ from runtime._capi cimport (
     Py_DecRef,
     take_error,
 )
+from runtime._tally cimport HandlerTally, TypeTally
 from runtime._wiring cimport Call, Factory, Singleton, Storage
 
 from types import GeneratorType
@@ -36,7 +37,8 @@ cdef class Handler:
     `waits` are the factories to be awaited before it is called; `manages` says that its scope
     will have something to leave; `own_task` that it does not run in a worker's task; `limited` that
     it has a timeout or is retried; `supervised` that its failure ends its actor. A handler with
-    none of them is simple: the core runs it by itself.
+    none of them is simple: the core runs it by itself. `tally` is shared by all that are made of
+    one registered handler.
     """
 
     def __cinit__(
@@ -53,9 +55,12 @@ cdef class Handler:
         bint own_task=False,
         bint limited=False,
         bint supervised=False,
+        HandlerTally tally=None,
     ):
         self.spec = spec
         self.call = call
+        self.tally = HandlerTally() if tally is None else tally
+        call.count_in(self.tally)
         self.is_async = is_async
         self.needs_scope = needs_scope
         self.wants_context = wants_context
@@ -85,8 +90,8 @@ cdef class Plan:
     `guards` wrap each of them; `publisher` runs them if it is not the sequential one. A message
     type with `__key__` has the field's name in `key_field` and the class that declares it in
     `key_owner`. `capacity` is how many messages may be queued in a mailbox when one of this type
-    comes, `overflow` what happens otherwise. The core runs a simple plan by itself; another takes
-    `runtime.running`.
+    comes, `overflow` what happens otherwise. `tally` counts the messages. The core runs a simple
+    plan by itself; another takes `runtime.running`.
     """
 
     def __cinit__(
@@ -99,7 +104,10 @@ cdef class Plan:
         object key_owner=None,
         int capacity=0,
         str overflow="reject",
+        TypeTally tally=None,
     ):
+        self.tally = TypeTally() if tally is None else tally
+        self.counts = &self.tally.counts
         self.handlers = handlers
         self.count = len(handlers)
         self.guards = guards

@@ -34,7 +34,7 @@ cdef class Inbox:
             raise MailboxFull.of(message.event, message.plan.capacity, box.name)
         box.reserved += 1
         self.core.queued += 1
-        self.core.emitted += 1
+        self.core.count_accepted(message)
         self.entries.append(entry)
         self.rouse()
         return True

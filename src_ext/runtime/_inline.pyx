@@ -26,6 +26,7 @@ def run_inline(Worker worker not None, Mailbox box not None, Delivery message no
     cdef object wakeup = worker.wakeup
     cdef object outcome = ENDED
     cdef bint is_broken = False
+    cdef long long since = core.stopwatch.interrupt()
     core.parked = core.idler = None
     worker.box = box
     worker.message = message
@@ -44,6 +45,7 @@ def run_inline(Worker worker not None, Mailbox box not None, Delivery message no
         _leave_task(loop, task)
         if asker is not None:
             _enter_task(loop, asker)
+        core.stopwatch.resume(since)
     if is_broken or worker.message is None and (
         outcome is not ENDED
         or worker.cancelled

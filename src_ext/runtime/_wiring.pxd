@@ -2,6 +2,8 @@
 
 from cpython.object cimport PyObject
 
+from runtime._tally cimport HandlerTally
+
 cdef enum:
     MAX_ARGUMENTS = 32
 
@@ -47,9 +49,13 @@ cdef class Call:
     cdef tuple names
     cdef Py_ssize_t count
     cdef size_t positional
+    cdef HandlerTally tally
+    cdef long long* calls
+    cdef long long uncounted
     cdef bint plain
     cdef unsigned char kinds[MAX_ARGUMENTS]
 
+    cdef int count_in(self, HandlerTally tally) except -1
     cdef object invoke(self, object message, object context, Storage storage)
     cdef PyObject* invoke_raw(self, object message, object context, Storage storage) noexcept
     cdef object invoke_wired(

@@ -16,6 +16,7 @@ from runtime._capi cimport (
     reraise,
     vectorcall,
 )
+from runtime._tally cimport HandlerTally
 
 from runtime.errors import ContextMismatch
 
@@ -132,7 +133,10 @@ cdef class Constant(Provider):
 
 @cython.final
 cdef class Call:
-    """A callable together with the providers of its arguments, positional ones first."""
+    """A callable together with the providers of its arguments, positional ones first.
+
+    `calls` counts how often it has been called: into a handler's tally, or to no purpose.
+    """
 
     def __cinit__(self, object function, tuple providers not None, tuple names not None=()):
         cdef Py_ssize_t index
@@ -143,11 +147,18 @@ cdef class Call:
         self.names = names or None
         self.count = len(providers)
         self.positional = <size_t>(self.count - len(names)) | PY_VECTORCALL_ARGUMENTS_OFFSET
+        self.calls = &self.uncounted
         self.plain = True
         for index in range(self.count):
             self.kinds[index] = kind_of(providers[index])
             if self.kinds[index] > CONTEXT_ARGUMENT:
                 self.plain = False
+
+    cdef int count_in(self, HandlerTally tally) except -1:
+        """Count calls in the tally of a handler."""
+        self.tally = tally
+        self.calls = &tally.calls
+        return 0
 
     def __call__(self, object message, object context, Storage storage):
         """Call with the arguments wired, from Python."""
@@ -183,6 +194,7 @@ cdef class Call:
                 arguments[index] = <PyObject*>message
             else:
                 arguments[index] = <PyObject*>context
+        self.calls[0] += 1
         return vectorcall(self.function, arguments, self.positional, names)
 
     cdef object invoke_wired(
@@ -225,6 +237,7 @@ cdef class Call:
                     held[holding] = <PyObject*>value
                     holding += 1
                     arguments[index] = <PyObject*>value
+            self.calls[0] += 1
             return PyObject_Vectorcall(self.function, arguments, self.positional, names)
         finally:
             for index in range(holding):

@@ -35,6 +35,7 @@ cdef class Worker:
     cdef object start_publisher(self)
     cdef object advance(self, object error)
     cdef object left_off(self, PySendResult status, PyObject* yielded)
+    cdef int remark(self, PySendResult status, PyObject* yielded) except -1
     cdef int end_attempt(self, object error) except -1
     cdef int complete(self) except -1
     cdef bint cut_off(self, object error)

@@ -6,7 +6,9 @@ over the run queue.
 """
 
 cimport cython
+from cpython.exc cimport PyErr_SetObject
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_XDECREF
 
 from runtime._capi cimport (
     PYGEN_ERROR,
@@ -172,6 +174,7 @@ cdef class Worker:
     cdef object proceed(self, object error):
         cdef object outcome
         self.task = None
+        self.core.stopwatch.start()
         if self.has_pending:
             # What the handler has yielded in the turn of whoever asked.
             outcome, self.pending = self.pending, None
@@ -384,6 +387,8 @@ cdef class Worker:
     cdef object left_off(self, PySendResult status, PyObject* yielded):
         """Return what the handler yielded, or end the attempt and return ENDED."""
         cdef object outcome
+        if self.core.stopwatch.is_remarkable():
+            self.remark(status, yielded)
         if status != PYGEN_NEXT and self.storage is not None and self.storage.exits:
             # What a nested run has entered in this scope; the error goes on after it.
             outcome = None
@@ -409,6 +414,18 @@ cdef class Worker:
         Py_DecRef(yielded)
         return outcome
 
+    cdef int remark(self, PySendResult status, PyObject* yielded) except -1:
+        """Measure a step that may have been too long; the error that ended it stays set."""
+        cdef object error = take_error() if status == PYGEN_ERROR else None
+        try:
+            self.core.stopwatch.stop(self.handler, self.message.event, self.message.variables)
+        except BaseException:
+            Py_XDECREF(yielded)
+            raise
+        if error is not None:
+            PyErr_SetObject(type(error), error)
+        return 0
+
     cdef int end_attempt(self, object error) except -1:
         """End the handler's scope, and record its error if it has one."""
         cdef Delivery message = self.message
@@ -426,6 +443,8 @@ cdef class Worker:
         self.attempts = 0
         if message.failures is None:
             message.failures = []
+        if self.handler is not None and message.kind != CONTROL:
+            self.handler.tally.failed += 1
         if message.kind == CONTROL or message.kind == ASK:
             if self.core.phase >= CLOSED and isinstance(error, CancelledError):
                 # Whoever waits was not cancelled; the terminal was closed under it.
@@ -449,6 +468,8 @@ cdef class Worker:
             )
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             self.fatal = error
+        # However long it took to say so, it is not for the next handler.
+        self.core.stopwatch.start()
         return 0
 
     cdef int complete(self) except -1:
@@ -464,15 +485,7 @@ cdef class Worker:
             core.control -= 1
         else:
             core.running -= 1
-            if state == HANDLED:
-                core.handled += 1
-            elif state == FAILED:
-                core.failed += 1
-            elif state == EXPIRED or state == WITHDRAWN:
-                # Also an ask that was given up before it had started.
-                core.expired += 1
-            else:
-                core.rejected += 1
+            core.count_ended(message, state)
         if message.waits > 0:
             core.host.waits.forget(message)
         if self.excused:
@@ -503,6 +516,7 @@ cdef class Worker:
             self.core.bury(
                 message, self.box, None, "expired", self.core.host.too_late(message.event), 0
             )
+        self.core.stopwatch.start()
         return 0
 
     cdef int reject(self) except -1:

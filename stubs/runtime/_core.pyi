@@ -6,6 +6,7 @@ from runtime._bus import EventBus
 from runtime._context import MessageContext
 from runtime._dispatch import Plan, Table
 from runtime._mailbox import Delivery, Mailbox, Reply
+from runtime._stopwatch import Stopwatch
 from runtime._wiring import Storage
 from runtime.bus import Host
 from runtime.messages import Command, DeadLetter
@@ -29,6 +30,7 @@ class Core:
     pool: Mailbox
     notices: Mailbox
     root: Storage
+    stopwatch: Stopwatch
     observer: _Observer | None
     scopes: int
     passivates: bool

@@ -1,6 +1,7 @@
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from typing import Any, final
 
+from runtime._tally import HandlerTally, TypeTally
 from runtime._wiring import Call, Factory
 from runtime.policies import Overflow
 from runtime.publishers import Publisher
@@ -10,6 +11,7 @@ from runtime.signature import GuardSpec, HandlerSpec
 class Handler:
     spec: HandlerSpec
     call: Call
+    tally: HandlerTally
     actor: Factory | None
     is_async: bool
     needs_scope: bool
@@ -32,6 +34,7 @@ class Handler:
         own_task: bool = False,
         limited: bool = False,
         supervised: bool = False,
+        tally: HandlerTally | None = None,
     ) -> Handler: ...
     def settle(self) -> bool: ...
 
@@ -52,6 +55,7 @@ class Plan:
         key_owner: type | None = None,
         capacity: int = 0,
         overflow: Overflow = "reject",
+        tally: TypeTally | None = None,
     ) -> Plan: ...
     def settle(self) -> None: ...
 
