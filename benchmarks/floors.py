@@ -15,6 +15,7 @@ from benchmarks.workload import (
     EVENT,
     MAILBOXES,
     SINK_BATCH,
+    Callers,
     Case,
     Clock,
     Context,
@@ -22,9 +23,12 @@ from benchmarks.workload import (
     Ordered,
     Run,
     Session,
+    gathered,
     handle,
     handle_sync,
     managed_session,
+    many_callers,
+    one_caller,
     open_session,
     reply,
 )
@@ -217,8 +221,8 @@ async def queue_and_worker_per_key() -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def queue_and_future(*, in_flight: bool = False) -> AsyncIterator[Run]:
-    """A worker that takes commands and futures from a queue, one or many at a time."""
+async def queue_and_future(callers: Callers = one_caller) -> AsyncIterator[Run]:
+    """A worker that takes commands and futures from a queue."""
     command = COMMAND
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[tuple[Any, asyncio.Future[int]]] = asyncio.Queue()
@@ -233,16 +237,8 @@ async def queue_and_future(*, in_flight: bool = False) -> AsyncIterator[Run]:
         queue.put_nowait((command, future))
         return await future
 
-    async def run(n: int) -> None:
-        for _ in range(n):
-            await ask()
-
-    async def run_burst(n: int) -> None:
-        for _ in range(n // BURST):
-            await asyncio.gather(*(ask() for _ in range(BURST)))
-
     worker = asyncio.create_task(work())
-    yield run_burst if in_flight else run
+    yield callers(ask)
     worker.cancel()
 
 
@@ -281,6 +277,7 @@ FLOORS = [
     Case("emit", "create_task per event", task_per_event),
     Case("emit 10,000 keys", "queue + worker per key", queue_and_worker_per_key, MAILBOXES),
     Case("ask", "Queue + Future", queue_and_future),
-    Case("ask, 50 in flight", "Queue + Future", partial(queue_and_future, in_flight=True)),
+    Case("ask, 50 callers", "Queue + Future", partial(queue_and_future, many_callers)),
+    Case("ask, 50 gathered", "Queue + Future", partial(queue_and_future, gathered)),
     Case("sink", "executemany", executemany, SINK_BATCH * 4),
 ]

@@ -14,15 +14,19 @@ from benchmarks.workload import (
     EVENT,
     MAILBOXES,
     SINK_BATCH,
+    Callers,
     Case,
     Clock,
     Mailer,
     Ordered,
     Run,
     Session,
+    gathered,
     handle,
     handle_sync,
     managed_session,
+    many_callers,
+    one_caller,
     open_session,
     reply,
 )
@@ -195,21 +199,13 @@ async def emit_many() -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def ask_mailbox(*, in_flight: bool = False, key: str | None = "box") -> AsyncIterator[Run]:
-    """Ask a command of one mailbox, one or many at a time."""
+async def ask_mailbox(callers: Callers = one_caller, key: str | None = "box") -> AsyncIterator[Run]:
+    """Ask a command of one mailbox."""
     command = COMMAND
     async with BusTerminal(registry_of(reply)) as terminal:
         bus = terminal.bus
 
-        async def run(n: int) -> None:
-            for _ in range(n):
-                await bus.ask(command, key=key)
-
-        async def run_burst(n: int) -> None:
-            for _ in range(n // BURST):
-                await asyncio.gather(*(bus.ask(command, key=key) for _ in range(BURST)))
-
-        yield run_burst if in_flight else run
+        yield callers(lambda: bus.ask(command, key=key))
 
 
 @asynccontextmanager
@@ -242,6 +238,7 @@ SUBJECTS = [
     Case("emit", "runtime, sync handler", emit_sync),
     Case("emit 10,000 keys", "runtime", emit_many, MAILBOXES),
     Case("ask", "runtime, one mailbox", ask_mailbox),
-    Case("ask, 50 in flight", "runtime, one mailbox", partial(ask_mailbox, in_flight=True)),
+    Case("ask, 50 callers", "runtime, one mailbox", partial(ask_mailbox, many_callers)),
+    Case("ask, 50 gathered", "runtime, one mailbox", partial(ask_mailbox, gathered)),
     Case("sink", "runtime", sink_batches, SINK_BATCH * 4),
 ]

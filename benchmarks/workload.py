@@ -5,7 +5,8 @@ A case prepares itself inside a running loop and yields a coroutine function tha
 machinery and nothing else.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ MAILBOXES = 10_000
 SINK_BATCH = 500
 
 Run = Callable[[int], Awaitable[None]]
+Ask = Callable[[], Coroutine[Any, Any, int]]
+Callers = Callable[[Ask], Run]
 Prepare = Callable[[], AbstractAsyncContextManager[Run]]
 
 
@@ -93,3 +96,33 @@ async def reply(command: GetOrder, ctx: Any) -> int:
 
 def handle_sync(event: Ordered, ctx: Any) -> None:
     """Handle nothing, synchronously."""
+
+
+def one_caller(ask: Ask) -> Run:
+    """Ask, one after the other."""
+
+    async def run(n: int) -> None:
+        for _ in range(n):
+            await ask()
+
+    return run
+
+
+def many_callers(ask: Ask) -> Run:
+    """Ask from tasks that each ask one after the other, as the requests of a service do."""
+
+    async def run(n: int) -> None:
+        one = one_caller(ask)
+        await asyncio.gather(*(one(n // BURST) for _ in range(BURST)))
+
+    return run
+
+
+def gathered(ask: Ask) -> Run:
+    """Ask many at a time, each from a task of its own, which is most of the time then."""
+
+    async def run(n: int) -> None:
+        for _ in range(n // BURST):
+            await asyncio.gather(*(ask() for _ in range(BURST)))
+
+    return run

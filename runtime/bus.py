@@ -15,7 +15,6 @@ from runtime._context import MessageContext
 from runtime._core import Core
 from runtime._dispatch import Handler, Plan
 from runtime._inbox import Inbox
-from runtime._inline import run_inline
 from runtime._lines import Lines
 from runtime._mailbox import Delivery, Mailbox
 from runtime._stopwatch import TimedRun
@@ -97,9 +96,7 @@ class Host:
         self.delays = Delays(self.core.post_due)
         self.deadlines = Deadlines()
         self.waits = Waits(self.core)
-        self.waiting = Waiting(
-            self.core, self.lines, self.waits, self.deadlines, self.supervision, name
-        )
+        self.waiting = Waiting(self.core, self.lines, self.waits, self.supervision, name)
         self.blocks = Blocks()
         self.outlet = Outlet(sink, name)
         self.slowness = SlowHandlers(self.core)
@@ -108,7 +105,6 @@ class Host:
         self._max_hops = max_hops
         self._turns: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
 
-    run_inline = staticmethod(run_inline)
     run_until = staticmethod(run_until)
     no_time_left = staticmethod(no_time_left)
 

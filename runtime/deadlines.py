@@ -53,22 +53,21 @@ class Deadlines:
         self._timers: dict[float, asyncio.TimerHandle] = {}
         self._own: set[asyncio.TimerHandle] = set()
 
-    async def wait(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        due: float,
-        timeout: float,
-        reply: Reply[Any],
-        future: asyncio.Future[None],
-    ) -> None:
-        """Wait for a reply with a timer of its own, as what is left of somebody's time needs."""
+    def make_timer(
+        self, loop: asyncio.AbstractEventLoop, due: float, timeout: float, reply: Reply[Any]
+    ) -> asyncio.TimerHandle:
+        """End the wait for a reply by a timer of its own, for the rest of somebody's time.
+
+        Hardly two asks have that in common. Whoever waits drops the timer.
+        """
         timer = loop.call_at(due, give_up, reply, timeout)
         self._own.add(timer)
-        try:
-            await future
-        finally:
-            self._own.discard(timer)
-            timer.cancel()
+        return timer
+
+    def drop(self, timer: asyncio.TimerHandle) -> None:
+        """Forget a timer."""
+        timer.cancel()
+        self._own.discard(timer)
 
     def add(
         self, loop: asyncio.AbstractEventLoop, due: float, timeout: float, reply: Reply[Any]

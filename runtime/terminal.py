@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from runtime._bus import EventBus, Scope, as_seconds, root_bus
+from runtime._bus import EventBus, Scope, root_bus
+from runtime._sender import as_seconds
 from runtime.building import Resolver, is_owner
 from runtime.bus import Host
 from runtime.closing import shut_down

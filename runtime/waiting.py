@@ -1,32 +1,26 @@
-"""The verbs that wait for a mailbox: for room, for a reply, for an actor."""
+"""Waits for a mailbox: for room in it, and for an actor that lives in it."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from runtime._actors import post_control, withdraw
-from runtime._bus import EventBus, as_seconds
+from runtime._bus import EventBus
 from runtime._context import MessageContext
 from runtime._core import Core
 from runtime._dispatch import Handler
 from runtime._lines import Lines
-from runtime._mailbox import Delivery, Mailbox, Reply
+from runtime._mailbox import Delivery, Mailbox
 from runtime._waits import Waits
 from runtime._wiring import Storage
-from runtime.deadlines import Deadlines
-from runtime.errors import AskTimeout, TerminalClosed
-from runtime.messages import Command
+from runtime.errors import TerminalClosed
 from runtime.supervision import Supervision
 from runtime.workers import worker_of
 
 __all__ = ("Waiting",)
 
-R = TypeVar("R")
-
 OFFERS: Final = "offers {event} to {mailbox}, which is full"
-ASKS: Final = "asks {mailbox} for {event}"
 PUBLISHES: Final = "publishes {event} to {mailbox}"
 
 
@@ -38,14 +32,12 @@ class Waiting:
         core: Core,
         lines: Lines,
         waits: Waits,
-        deadlines: Deadlines,
         supervision: Supervision,
         name: str,
     ) -> None:
         self._core = core
         self._lines = lines
         self._waits = waits
-        self._deadlines = deadlines
         self._supervision = supervision
         self._name = name
 
@@ -85,50 +77,6 @@ class Waiting:
                     edge.erase()
         bus._post_reserved(box, message)  # noqa: SLF001
         return message
-
-    async def ask(
-        self,
-        bus: EventBus[Any],
-        command: Command[R],
-        context: MessageContext | None,
-        key: object,
-        timeout: float,
-    ) -> R:
-        """Have a command carried out from a mailbox, and wait for the reply."""
-        timeout = as_seconds("timeout", timeout)
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        due = now + timeout
-        deadline = bus._deadline  # noqa: SLF001
-        is_handed_down = deadline != 0 and deadline < due
-        if is_handed_down:
-            due = deadline
-            if due <= now:
-                raise AskTimeout.before_start(command)
-        box, message = bus._prepare_ask(command, context, key, due)  # noqa: SLF001
-        edge = self._waits.edge_of(bus._storage, ASKS, box, message, command)  # noqa: SLF001
-        if edge is not None:
-            # Before it is carried out, which may be at once.
-            edge.draw()
-        try:
-            reply: Reply[R] = Reply(command)
-            self._core.ask(box, message, reply)
-            if not reply.has_ended:
-                future = reply.wait(loop)
-                if edge is not None:
-                    edge.suspend(future)
-                try:
-                    if is_handed_down:
-                        await self._deadlines.wait(loop, due, due - now, reply, future)
-                    else:
-                        self._deadlines.add(loop, due, timeout, reply)
-                        await future
-                finally:
-                    message.give_up()
-        finally:
-            if edge is not None:
-                edge.erase()
-        return reply.take()
 
     async def wait_for_actor(
         self,

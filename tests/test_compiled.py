@@ -14,15 +14,16 @@ def test_the_core_is_what_the_layout_says() -> None:
     """The core modules are those that the documents name."""
     assert CORE == [
         "_actors",
+        "_asks",
         "_bus",
         "_context",
         "_core",
         "_dispatch",
         "_givens",
         "_inbox",
-        "_inline",
         "_lines",
         "_mailbox",
+        "_sender",
         "_stopwatch",
         "_tally",
         "_waits",

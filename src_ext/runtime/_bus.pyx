@@ -3,11 +3,11 @@
 cimport cython
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
-from libc.math cimport INFINITY
 
-from runtime._capi cimport PyContext_CopyCurrent, take_error, thread_mark
+from runtime._asks cimport new_ask
+from runtime._capi cimport take_error, thread_mark
 from runtime._context cimport MessageContext
-from runtime._core cimport CLOSED, CLOSING, FRESH, Core
+from runtime._core cimport CLOSED, Core
 from runtime._dispatch cimport REJECT, Plan, Publication
 from runtime._mailbox cimport (
     FORGOTTEN,
@@ -17,23 +17,18 @@ from runtime._mailbox cimport (
     Mailbox,
     as_callback,
     deadline_of,
-    new_delivery,
 )
+from runtime._sender cimport Sender, seconds
 from runtime._wiring cimport Storage, new_storage
 
 from types import GenericAlias
 
-from runtime.errors import NoHandler, ScopeClosed, TerminalClosed, WrongLoop
+from runtime.errors import NoHandler, TerminalClosed
 
 
 @cython.final
-@cython.freelist(64)
-cdef class EventBus:
-    """The verbs of a terminal, inside one scope.
-
-    `storage` is that scope (None: each publish opens one of its own), `box` the mailbox that
-    emits go to (None: the root pool), `cause` the message whose handler was given this bus.
-    """
+cdef class EventBus(Sender):
+    """The verbs of a terminal, inside one scope."""
 
     __class_getitem__ = classmethod(GenericAlias)
 
@@ -192,9 +187,7 @@ cdef class EventBus:
         ):
             self.admit(event)
         plan = core.table.find(event)
-        message = new_delivery(plan, event, self.context_for(context), PyContext_CopyCurrent())
-        if self.cause is not None:
-            message.hops = self.hops + 1
+        message = self.message_of(plan, event, context)
         if callback is not None or ttl is not None:
             self.furnish(message, callback, ttl)
         if delay is not None:
@@ -241,7 +234,7 @@ cdef class EventBus:
         that waits for this handler.
         """
         self.check()
-        return self.core.host.waiting.ask(self, command, context, key, timeout)
+        return new_ask(self, command, context, key, timeout)
 
     @property
     def from_thread(self):
@@ -264,21 +257,9 @@ cdef class EventBus:
         cdef Plan plan
         self.admit(event)
         plan = self.core.table.find(event)
-        message = self.message_of(plan, event, context, callback, ttl)
+        message = self.message_of(plan, event, context)
+        self.furnish(message, callback, ttl)
         return self.route(plan, event, key), message
-
-    def _prepare_ask(
-        self, object command, MessageContext context, object key, double expires
-    ):
-        """Return the mailbox that a command would go to, and the command as a message for it."""
-        cdef Plan plan
-        self.admit(command)
-        plan = self.core.table.find(command)
-        if plan.count == 0:
-            raise NoHandler.of(command)
-        message = self.message_of(plan, command, context, None, None)
-        message.expires = expires
-        return self.route(plan, command, key), message
 
     def _post_reserved(self, Mailbox box not None, Delivery message not None):
         """Accept a message into the place that was reserved for it, or hold it back there."""
@@ -311,7 +292,8 @@ cdef class EventBus:
         plan = core.table.plans.get(type(event))
         if plan is None or plan.overflow != REJECT:
             return None
-        message = self.message_of(plan, event, context, callback, None)
+        message = self.message_of(plan, event, context)
+        self.furnish(message, callback, None)
         if message.hops > core.max_hops:
             return None
         while True:
@@ -326,11 +308,6 @@ cdef class EventBus:
     def _send(self, object command, MessageContext context=None):
         """Send without being observed."""
         return self.unwatched(self.send, command, context)
-
-    @property
-    def _deadline(self):
-        """When the time of whoever uses the bus is over, on the loop's clock; 0 if never."""
-        return deadline_of(self.storage) if self.timed else 0.0
 
     cdef object in_time(self, object verb, object message, MessageContext context):
         """Begin a verb that has to end when the time of whoever uses the bus does."""
@@ -369,15 +346,6 @@ cdef class EventBus:
         """Return the context of a message sent now."""
         return self.context_for(context)
 
-    cdef Delivery message_of(self, Plan plan, object event, MessageContext context, callback, ttl):
-        """Return an event as a message."""
-        cdef Delivery message
-        message = new_delivery(plan, event, self.context_for(context), PyContext_CopyCurrent())
-        if self.cause is not None:
-            message.hops = self.hops + 1
-        self.furnish(message, callback, ttl)
-        return message
-
     cdef int furnish(self, Delivery message, object callback, object ttl) except -1:
         """Give a message what few have."""
         if callback is not None:
@@ -397,80 +365,6 @@ cdef class EventBus:
         else:
             self.core.schedule(box, message, pause)
         return 0
-
-    cdef MessageContext context_for(self, MessageContext given):
-        cdef MessageContext context = given
-        if context is None:
-            context = MessageContext.__new__(MessageContext)
-        if self.cause is not None and context.causation_high == 0 and context is not self.cause:
-            context.caused_by(self.cause)
-        return context
-
-    cdef Mailbox route(self, Plan plan, object event, object key):
-        """Return the mailbox for an event: explicit key, then `__key__`, then the scope's."""
-        cdef Mailbox box
-        if key is not None:
-            return self.core.mailbox(key)
-        if plan.key_field is not None:
-            box = self.core.keyed_mailbox(plan, event)
-            if box is not None:
-                return box
-        box = self.box
-        if box is None:
-            box = self.core.pool
-        elif box.forgotten:
-            box = self.box = self.core.mailbox(box.name)
-        if plan.has_actors and box.name is None:
-            actor = next(handler for handler in plan.handlers if handler.actor is not None)
-            raise self.core.host.no_actor_key(actor.spec, event)
-        return box
-
-    cdef int check(self) except -1:
-        if self.core is None:
-            raise TypeError("this EventBus has no terminal")
-        return 0
-
-    cdef int admit(self, object event) except -1:
-        """Let an event in, or raise what speaks against it."""
-        cdef object refusal = self.refusal(event)
-        if refusal is not None:
-            raise refusal
-        return 0
-
-    cdef object refusal(self, object event):
-        """Return what speaks against taking an event, or None."""
-        cdef Core core = self.core
-        if core.phase == FRESH:
-            try:
-                core.host.begin()
-            except Exception as error:
-                return error
-        if thread_mark() != core.thread:
-            return WrongLoop.of_thread(core.host.name)
-        if core.phase >= CLOSED or (
-            core.phase == CLOSING and self.cause is None and not core.host.is_inside()
-        ):
-            return TerminalClosed.of(core.host.name, event)
-        if self.storage is not None and self.storage.closed:
-            return ScopeClosed.of(
-                (<Scope>self.storage).name if isinstance(self.storage, Scope) else None, event
-            )
-        return None
-
-
-cdef double seconds(str name, object value) except -1:
-    """Return a span of time. Raises `TypeError` and `ValueError` if it is none."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError(f"{name} is a number of seconds, not {value!r}")
-    if not 0 <= value < INFINITY:
-        raise ValueError(f"{name} is a finite number of seconds from 0 on, not {value!r}")
-    return value
-
-
-def as_seconds(str name not None, object value):
-    """Return a span of time as a float. Raises `TypeError` and `ValueError` if it is none."""
-    return seconds(name, value)
-
 
 cdef EventBus new_bus(Core core, Storage storage, Mailbox box, object cause, int hops):
     cdef EventBus bus = EventBus.__new__(EventBus)

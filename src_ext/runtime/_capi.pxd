@@ -72,6 +72,28 @@ cdef extern from *:
         return methods != NULL && methods->am_await != NULL;
     }
 
+    /* Ends an iteration with a result, whose reference is taken. */
+    static CYTHON_INLINE void runtime_stop_with(PyObject* result) {
+        PyObject* stop;
+        if (PyTuple_Check(result) || PyExceptionInstance_Check(result)) {
+            /* As a bare argument, either would be taken apart. */
+            stop = PyObject_CallFunctionObjArgs(PyExc_StopIteration, result, NULL);
+            if (stop != NULL) {
+                PyErr_SetObject(PyExc_StopIteration, stop);
+                Py_DECREF(stop);
+            }
+        } else {
+            PyErr_SetObject(PyExc_StopIteration, result);
+        }
+        Py_DECREF(result);
+    }
+
+    /* Has the interpreter drive an awaitable by these two functions. */
+    static CYTHON_INLINE void runtime_drive_by(PyObject* type, void* next, void* send) {
+        ((PyTypeObject*)type)->tp_iternext = (iternextfunc)next;
+        ((PyTypeObject*)type)->tp_as_async->am_send = (sendfunc)send;
+    }
+
     /* Lets a function whose callee has set an exception return by the exception path. */
     static CYTHON_INLINE int runtime_reraise(void) { return -1; }
     """
@@ -79,6 +101,8 @@ cdef extern from *:
     long long coarse_clock "runtime_coarse_clock"() noexcept
     unsigned long thread_mark "runtime_thread_mark"() noexcept
     bint is_awaitable "runtime_is_awaitable"(PyObject* candidate) noexcept
+    void stop_with "runtime_stop_with"(PyObject* result) noexcept
+    void drive_by "runtime_drive_by"(object type, void* next, void* send) noexcept
     # Only where an exception is set.
     object take_error "runtime_take_error"()
     int reraise "runtime_reraise"() except -1

@@ -22,11 +22,17 @@ cdef enum Phase:
     CLOSED
     OVER
 
+cdef enum:
+    # After so many asks that are carried out in their callers' turns the loop goes round; whoever
+    # does nothing but ask would keep it from that.
+    INLINE = 64
+
 
 cdef class Core:
     cdef readonly Table table
     cdef readonly object host
     cdef readonly object loop
+    cdef object clock
     cdef readonly Mailbox pool
     cdef readonly Mailbox notices
     cdef readonly Storage root

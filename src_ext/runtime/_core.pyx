@@ -24,7 +24,6 @@ from runtime._mailbox cimport (
     REJECTED,
     Delivery,
     Mailbox,
-    Reply,
     State,
     new_delivery,
     new_mailbox,
@@ -42,9 +41,6 @@ cdef object logger = logging.getLogger("runtime")
 cdef enum:
     # Longer than any chain of causes.
     NO_LIMIT = 0x7FFFFFFF
-    # So many asks in a row may be carried out in their callers' turns before one waits for the loop
-    # to go round; whoever does nothing but ask would keep it from that.
-    INLINE = 64
 
 
 @cython.final
@@ -54,7 +50,8 @@ cdef class Core:
     `host` is the other half, asked for what is rare: to begin, to start a worker's task, to record
     a failure. `observer` is told of every message while somebody tracks the terminal; `is_alert`
     says that a verb has more to ask than whose thread it is on, `is_timed` that a worker's batch
-    may end by the clock, `passivates` that actors are stopped after a while without messages.
+    may end by the clock, `passivates` that actors are stopped after a while without messages;
+    `clock` is the loop's.
     """
 
     def __cinit__(self, object host, *, int concurrency, max_hops=None):
@@ -198,38 +195,6 @@ cdef class Core:
     def find_mailbox(self, object name not None):
         """Return the mailbox of a name, made if it is not there."""
         return self.mailbox(name)
-
-    def ask(self, Mailbox box not None, Delivery message not None, Reply reply not None):
-        """Accept a command that somebody waits for. Raises `MailboxFull`."""
-        # The message may come to its end in here, and then has no plan.
-        cdef Plan plan = message.plan
-        message.kind = ASK
-        message.callbacks = reply
-        if (
-            self.inline_left > 0
-            and box.head is None
-            and box.active < box.limit
-            and not box.ready
-            and not self.is_alert
-            and self.parked is not None
-            and not self.parked.done()
-            and message.hops <= self.max_hops
-            and not self.is_full(box, message)
-        ):
-            # Nothing is before it and somebody is there to do it: at once.
-            self.inline_left -= 1
-            message.box = box
-            self.count_accepted(message)
-            self.asked += 1
-            plan.counts.asked += 1
-            self.running += 1
-            box.active += 1
-            self.host.run_inline(self.idler, box, message)
-            return
-        self.inline_left = INLINE
-        self.accept(box, message)
-        self.asked += 1
-        plan.counts.asked += 1
 
     def post_notice(self, object letter, object context):
         """Queue a dead letter for whoever is registered for it, outside capacity and ledger."""
@@ -404,11 +369,11 @@ cdef class Core:
         """Drop a mailbox; whoever still holds it finds the name's mailbox again."""
         box.forgotten = True
         try:
-            found = self.boxes.pop(box.name, None)
-            if found is box:
+            if dict_get(self.boxes, box.name) == <PyObject*>box:
+                del self.boxes[box.name]
                 return 0
-            if found is not None:
-                self.boxes[box.name] = found
+            if PyErr_Occurred():
+                raise take_error()
         except Exception:
             # A key that cannot be looked up any more, because it has changed or will not compare.
             # It stays, then.
@@ -445,6 +410,7 @@ cdef class Core:
     def open(self, object loop):
         """Bind to a loop and take messages."""
         self.loop = loop
+        self.clock = loop.time
         self.thread = thread_mark()
         # On a simulated loop the time of the day must not decide who is next, nor who was slow.
         self.is_timed = not getattr(loop, "is_simulated", False)

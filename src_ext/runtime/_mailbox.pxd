@@ -63,10 +63,23 @@ cdef class DeliveryWait:
 cdef class Reply:
     cdef object value
     cdef object error
-    cdef readonly object future
+    cdef object sender
     cdef readonly object command
+    cdef object context
+    cdef object key
+    cdef object timeout
+    cdef Delivery message
+    cdef object edge
+    cdef object timer
+    cdef object future
+    cdef object iterator
     cdef readonly bint has_ended
+    cdef bint is_awaited
+    cdef bint is_begun
+    cdef bint is_over
+    cdef bint is_pausing
 
+    cdef object take(self)
     cdef int end(self, object value, object error) except -1
 
 

@@ -114,12 +114,6 @@ cdef class Delivery:
         reply.end(value, failures[0] if failures is not None else None)
         return 0
 
-    def give_up(self):
-        """Keep an ask from starting, if it has not, and nobody's reply from being kept."""
-        if self.state == QUEUED:
-            self.state = WITHDRAWN
-        self.callbacks = None
-
     def __repr__(self):
         return f"<Delivery {STATES[<int>self.state]} at {id(self):#x}>"
 
@@ -247,27 +241,22 @@ cdef class DeliveryWait:
         raise DeliveryFailed(tuple(failures)) from failures[0].error
 
 
-@cython.final
 @cython.freelist(64)
 cdef class Reply:
     """Where the outcome of an ask is left for whoever asks.
 
-    `command` is known until then, for an error that names it.
+    `command` is known until then, for an error that names it. The other fields are the ask's, which
+    has none of its own so that it is allocated from the freelist.
     """
 
-    def __cinit__(self, object command):
-        self.command = command
-
-    def wait(self, object loop):
-        """Return a future that is done when there is an outcome."""
-        self.future = loop.create_future()
-        return self.future
+    def __init__(self):
+        raise TypeError("a reply comes from ask()")
 
     def give_up(self, object error):
         """End the wait with an error; a reply that comes later is late."""
         self.end(None, error)
 
-    def take(self):
+    cdef object take(self):
         """Return the reply, once, or raise the error."""
         cdef object value = self.value
         cdef object error = self.error

@@ -290,7 +290,8 @@ cdef class Worker:
             if message.index < plan.count or message.index == 0:
                 self.reject()
             return ENDED
-        if message.expires != 0 and message.index == 0 and (
+        # Not in the turn of whoever asks, which is no later than the call.
+        if message.expires != 0 and message.index == 0 and self.task is None and (
             self.core.loop.time() >= message.expires
         ):
             self.expire()

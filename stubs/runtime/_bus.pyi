@@ -8,6 +8,7 @@ from typing_extensions import TypeForm
 from runtime._context import MessageContext
 from runtime._core import Core
 from runtime._mailbox import Delivery, Mailbox
+from runtime._sender import Sender
 from runtime._wiring import Storage
 from runtime.messages import Command
 from runtime.sinks.base import Record
@@ -18,7 +19,7 @@ _T = TypeVar("_T")
 _E_contra = TypeVar("_E_contra", contravariant=True)
 
 @final
-class EventBus(Generic[_E_contra]):
+class EventBus(Sender, Generic[_E_contra]):
     def __init__(self) -> None: ...
     @classmethod
     def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
@@ -74,9 +75,6 @@ class EventBus(Generic[_E_contra]):
         ttl: float | None,
         callback: Callable[[Delivery], object] | None,
     ) -> tuple[Mailbox, Delivery]: ...
-    def _prepare_ask(
-        self, command: object, context: MessageContext | None, key: object, expires: float
-    ) -> tuple[Mailbox, Delivery]: ...
     def _post_reserved(self, box: Mailbox, message: Delivery) -> None: ...
     def _post_from_thread(
         self,
@@ -91,8 +89,6 @@ class EventBus(Generic[_E_contra]):
     def _send(
         self, command: Command[_R], context: MessageContext | None = None
     ) -> Coroutine[Any, Any, _R]: ...
-    @property
-    def _deadline(self) -> float: ...
     @property
     def _storage(self) -> Storage | None: ...
     @property
@@ -129,4 +125,3 @@ class Scope(Storage, Generic[_E_contra]):
     def _end(self) -> None: ...
 
 def root_bus(core: Core) -> EventBus[Any]: ...
-def as_seconds(name: str, value: object) -> float: ...

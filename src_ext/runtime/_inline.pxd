@@ -1,1 +1,0 @@
-"""Nothing to declare: what carries an ask out in its caller's turn is called from Python."""
