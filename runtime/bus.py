@@ -105,8 +105,6 @@ class Host:
         self._max_hops = max_hops
         self._turns: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
 
-    run_until = staticmethod(run_until)
-    no_time_left = staticmethod(no_time_left)
 
     def is_inside(self) -> bool:
         """Say whether a handler from a mailbox is running in this task."""
@@ -162,6 +160,16 @@ class Host:
     def report_changed_key(self, key: object) -> None:
         """Log that a key cannot be looked up any more."""
         report("a key of type %s has changed while it named a mailbox", type(key).__name__)
+
+    def no_time_left(self, message: object) -> TimeoutError:
+        """Return the error for a message whose sender has no time left."""
+        return no_time_left(message)
+
+    def run_until(
+        self, deadline: float, work: Coroutine[Any, Any, Any], message: object
+    ) -> Coroutine[Any, Any, Any]:
+        """Return the run of a message that has to end by a deadline."""
+        return run_until(deadline, work, message)
 
     def too_late(self, event: object) -> TimeoutError:
         """Return the error for a message that was not started within its time to live."""
