@@ -5,6 +5,7 @@ import sqlite3
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from benchmarks.workload import (
     open_session,
     reply,
 )
-from runtime import Record
+from runtime import Record, Stats
 from runtime.sinks.sqlite import CREATE, INSERT, PRAGMAS, as_row
 
 FLOOR_BATCHES = 400
@@ -264,6 +265,18 @@ async def executemany() -> AsyncIterator[Run]:
             yield run
 
 
+@asynccontextmanager
+async def stats_by_hand() -> AsyncIterator[Run]:
+    """Make the dataclass of the counters, which exist already."""
+    counts = dict.fromkeys((each.name for each in fields(Stats)), 10_000)
+
+    async def run(n: int) -> None:
+        for _ in range(n):
+            Stats(**counts)
+
+    yield run
+
+
 FLOORS = [
     Case("publish x1", "await by hand", await_by_hand),
     Case("publish x3", "three awaits by hand", await_three_by_hand),
@@ -279,5 +292,6 @@ FLOORS = [
     Case("ask", "Queue + Future", queue_and_future),
     Case("ask, 50 callers", "Queue + Future", partial(queue_and_future, many_callers)),
     Case("ask, 50 gathered", "Queue + Future", partial(queue_and_future, gathered)),
+    Case("stats", "a dataclass by hand", stats_by_hand),
     Case("sink", "executemany", executemany, SINK_BATCH * 4),
 ]

@@ -224,6 +224,28 @@ async def sink_batches() -> AsyncIterator[Run]:
             yield run
 
 
+@asynccontextmanager
+async def look_at_many(*, mailboxes: int = MAILBOXES) -> AsyncIterator[Run]:
+    """Ask for the ledger while messages wait in many mailboxes."""
+    gate = asyncio.Event()
+
+    async def wait(event: Ordered) -> None:
+        await gate.wait()
+
+    async with BusTerminal(registry_of(wait)) as terminal:
+        for key in range(mailboxes):
+            terminal.bus.emit(EVENT, key=key)
+
+        async def run(n: int) -> None:
+            for _ in range(n):
+                terminal.stats()
+
+        try:
+            yield run
+        finally:
+            gate.set()
+
+
 SUBJECTS = [
     Case("publish x1", "runtime", publish_one),
     Case("publish x3", "runtime", publish_three),
@@ -240,5 +262,7 @@ SUBJECTS = [
     Case("ask", "runtime, one mailbox", ask_mailbox),
     Case("ask, 50 callers", "runtime, one mailbox", partial(ask_mailbox, many_callers)),
     Case("ask, 50 gathered", "runtime, one mailbox", partial(ask_mailbox, gathered)),
+    Case("stats", "10,000 mailboxes", look_at_many),
+    Case("stats", "no mailbox", partial(look_at_many, mailboxes=0)),
     Case("sink", "runtime", sink_batches, SINK_BATCH * 4),
 ]

@@ -105,7 +105,6 @@ class Host:
         self._max_hops = max_hops
         self._turns: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
 
-
     def is_inside(self) -> bool:
         """Say whether a handler from a mailbox is running in this task."""
         return worker_of(self.core) is not None
@@ -404,6 +403,7 @@ class Host:
                             # A task of the publisher's own, which says nothing about its message.
                             await HandlerTask(timed, worker)
                 except Exception as error:  # noqa: BLE001 -- recorded
+                    handler.tally.count_failure()
                     message.add_dead_letter(
                         self.bury(
                             event, context, handler.spec, "failed", error, len(attempts) or 1, box

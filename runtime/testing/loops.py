@@ -81,7 +81,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         if not 0 <= seconds < math.inf:
             msg = f"the loop is blocked for a finite number of seconds from 0 on, not {seconds!r}"
             raise ValueError(msg)
-        self._move_to(after(self._now, seconds))
+        self._move_to(self._now + seconds)
 
     def _move_to(self, moment: float) -> None:
         self._now = moment

@@ -3,15 +3,12 @@
 from runtime._capi cimport coarse_clock
 from runtime._dispatch cimport Handler
 
-cdef enum:
-    # Nanoseconds that a step of a handler may take.
-    LIMIT = 100_000_000
-
 
 cdef class Stopwatch:
     cdef object host
     cdef object loop
     cdef long long mark
+    cdef long long limit
 
     cdef long long virtual_time(self) except -1
     cdef int stop(self, Handler handler, object message, object variables) except -1
@@ -27,11 +24,8 @@ cdef class Stopwatch:
     cdef inline bint is_remarkable(self) noexcept:
         # End a step, and begin the next one; or say that it may have been too long, and is to be
         # stopped. No Python code runs, so an error may be set.
-        cdef long long now
-        if self.loop is not None:
-            return True
-        now = coarse_clock()
-        if now - self.mark > LIMIT:
+        cdef long long now = coarse_clock()
+        if now - self.mark > self.limit:
             return True
         self.mark = now
         return False

@@ -9,25 +9,35 @@ cimport cython
 
 from runtime._dispatch cimport Handler, as_exception
 
+cdef enum:
+    # Nanoseconds that a step of a handler may take.
+    LIMIT = 100_000_000
+
+# Centuries, in nanoseconds: no clock gets beyond it here, and no difference below its negative.
+cdef double ENDLESS = 4e18
+
 
 @cython.final
 cdef class Stopwatch:
     """Measures the steps of one terminal's handlers, and tells the host of those that are long.
 
-    `mark` is when the current step has begun, in nanoseconds of a clock that is cheap and coarse.
+    `mark` is when the current step has begun, in nanoseconds of a clock that is cheap and coarse;
+    one that is longer than `limit` is looked at closely.
     On a simulated loop, which is `loop` then, no real time counts but the loop's own: that stands
-    still inside a step, unless the step moves it.
+    still inside a step, unless the step moves it. There every step is looked at.
     """
 
     def __cinit__(self, object host):
         self.host = host
+        self.limit = LIMIT
 
     def simulate(self, object loop not None):
         """Measure by the clock of a loop."""
         self.loop = loop
+        self.limit = <long long>-ENDLESS
 
     cdef long long virtual_time(self) except -1:
-        return round(self.loop.time() * 1e9)
+        return round(min(self.loop.time() * 1e9, ENDLESS))
 
     cdef int stop(self, Handler handler, object message, object variables) except -1:
         """End a step; count and report it if it was too long. No handler is the publisher."""

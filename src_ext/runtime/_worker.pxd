@@ -6,11 +6,13 @@ from runtime._capi cimport PySendResult
 from runtime._dispatch cimport Handler
 from runtime._core cimport Core
 from runtime._mailbox cimport Delivery, Mailbox
+from runtime._stopwatch cimport Stopwatch
 from runtime._wiring cimport Storage
 
 
 cdef class Worker:
     cdef readonly Core core
+    cdef Stopwatch stopwatch
     cdef Mailbox box
     cdef Delivery message
     cdef Handler handler

@@ -82,6 +82,7 @@ cdef class Worker:
 
     def __cinit__(self, Core core not None):
         self.core = core
+        self.stopwatch = core.stopwatch
         self.budget = BATCH
 
     def __await__(self):
@@ -174,7 +175,7 @@ cdef class Worker:
     cdef object proceed(self, object error):
         cdef object outcome
         self.task = None
-        self.core.stopwatch.start()
+        self.stopwatch.start()
         if self.has_pending:
             # What the handler has yielded in the turn of whoever asked.
             outcome, self.pending = self.pending, None
@@ -388,7 +389,7 @@ cdef class Worker:
     cdef object left_off(self, PySendResult status, PyObject* yielded):
         """Return what the handler yielded, or end the attempt and return ENDED."""
         cdef object outcome
-        if self.core.stopwatch.is_remarkable():
+        if self.stopwatch.is_remarkable():
             self.remark(status, yielded)
         if status != PYGEN_NEXT and self.storage is not None and self.storage.exits:
             # What a nested run has entered in this scope; the error goes on after it.
@@ -419,7 +420,7 @@ cdef class Worker:
         """Measure a step that may have been too long; the error that ended it stays set."""
         cdef object error = take_error() if status == PYGEN_ERROR else None
         try:
-            self.core.stopwatch.stop(self.handler, self.message.event, self.message.variables)
+            self.stopwatch.stop(self.handler, self.message.event, self.message.variables)
         except BaseException:
             Py_XDECREF(yielded)
             raise
@@ -470,7 +471,7 @@ cdef class Worker:
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             self.fatal = error
         # However long it took to say so, it is not for the next handler.
-        self.core.stopwatch.start()
+        self.stopwatch.start()
         return 0
 
     cdef int complete(self) except -1:
@@ -517,7 +518,7 @@ cdef class Worker:
             self.core.bury(
                 message, self.box, None, "expired", self.core.host.too_late(message.event), 0
             )
-        self.core.stopwatch.start()
+        self.stopwatch.start()
         return 0
 
     cdef int reject(self) except -1:

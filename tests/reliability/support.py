@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from typing import Any
 
 from runtime import BusTerminal, Event, MessageRegistry, Stats
+from runtime.reports import TypeCounters
 
 
 class Work(Event):
@@ -44,6 +46,15 @@ def assert_ledger(stats: Stats, **counts: int) -> None:
     assert {name: getattr(stats, name) for name in counts} == counts
 
 
+def assert_counters(terminal: BusTerminal[Any]) -> None:
+    """Assert that what is counted of each message type adds up to the ledger."""
+    counters, stats = terminal.counters().by_type.values(), terminal.stats()
+    for name in (each.name for each in fields(TypeCounters)):
+        counts = [getattr(each, name) for each in counters]
+        assert min(counts, default=0) >= 0, name
+        assert sum(counts) == getattr(stats, name), name
+
+
 @asynccontextmanager
 async def proven(
     *handlers: Callable[..., Any], **options: Any
@@ -64,6 +75,7 @@ async def proof_of(terminal: BusTerminal[Event]) -> AsyncIterator[BusTerminal[Ev
         report = await terminal.close()
     stats = terminal.stats()
     assert_ledger(stats, pending=0, scopes=0)
+    assert_counters(terminal)
     assert (report.handled, report.failed) == (stats.handled, stats.failed)
     assert (len(report.undelivered), report.stuck) == (stats.rejected_at_close, ())
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from reliability.model import Message, Model
-from reliability.support import FAILURES, Boom, assert_ledger
+from reliability.support import FAILURES, Boom, assert_counters, assert_ledger
 
 from runtime import BusTerminal, Delivery, Event, MailboxPolicy, MessageRegistry
 from runtime.errors import MailboxFull, TerminalClosed
@@ -244,6 +244,7 @@ class Machine(RuleBasedStateMachine):
             **{fate: fates[fate] for fate in ("handled", "failed", "dropped", "expired")},
             pending=fates["pending"],
         )
+        assert_counters(self.terminal)
 
     def teardown(self) -> None:
         """Finish, whatever has happened."""

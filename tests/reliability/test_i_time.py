@@ -1,13 +1,15 @@
-"""I: delays, on the loop's own clock."""
+"""I: delays, timeouts, and handlers that block, on the loop's own clock."""
 
 import asyncio
+import logging
 import time
 from typing import Any
 
 import pytest
 from reliability.support import Other, Work, assert_ledger, make_terminal, proven, turns
 
-from runtime import Event, EventBus, MailboxPolicy
+from runtime import Command, Event, EventBus, MailboxPolicy
+from runtime.errors import AskTimeout
 
 
 async def test_i1_wall_clock_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,3 +166,83 @@ async def test_i2_many_delays_then_a_close(expected_logs: list[str]) -> None:
     await asyncio.sleep(2000)
     assert handled == []
     assert_ledger(terminal.stats(), emitted=10_000, rejected_at_close=10_000)
+
+
+class Query(Command[int]):
+    """A command that is answered after so many seconds."""
+
+    seconds: float = 0.0
+
+
+async def answer(query: Query) -> int:
+    """Answer a query."""
+    await asyncio.sleep(query.seconds)
+    return 42
+
+
+def block(seconds: float) -> None:
+    """Do not let the loop go round for so long."""
+    loop: Any = asyncio.get_running_loop()
+    loop.block(seconds)
+
+
+@pytest.mark.parametrize("key", [None, "box"], ids=["pool", "mailbox"])
+async def test_i3_a_handler_that_blocks_is_reported(
+    key: str | None, expected_logs: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """By its name and for how long; once a minute, each handler by itself."""
+    expected_logs += ["blocked the event loop"]
+
+    def block_at_once(work: Work) -> None:
+        block(0.5)
+
+    async def block_later(work: Work) -> None:
+        await asyncio.sleep(0.25)
+        block(0.25)
+
+    async with proven(block_at_once, block_later) as terminal:
+        for number in range(100):
+            terminal.bus.emit(Work(number), key=key)
+            await terminal.drain()
+        counters = terminal.counters().by_handler
+    assert_ledger(terminal.stats(), handled=100)
+    assert [(each.slow, each.longest) for each in counters.values()] == [(100, 0.5), (100, 0.25)]
+    # A work takes one second: those of the first minute, and of the second.
+    reports = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+    assert [each.split(" blocked the event loop for ")[0] for each in reports] == [*counters] * 2
+    assert [f"{ms} ms" in each for ms, each in zip((500, 250) * 2, reports, strict=True)] == [
+        True
+    ] * 4
+    assert ["59 more times" in each for each in reports] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("key", [None, "box"], ids=["pool", "mailbox"])
+async def test_i3_ask_timeouts_count_from_the_call(
+    key: str | None, expected_logs: list[str]
+) -> None:
+    """Time in which the loop was blocked counts after a call, and not before it."""
+    expected_logs += ["blocked the event loop", r"was not handled|nobody waits for the reply"]
+    loop = asyncio.get_running_loop()
+    ended: dict[str, float] = {}
+
+    async def ask(bus: EventBus[Event], name: str, seconds: float, timeout: float) -> None:
+        with pytest.raises(AskTimeout):
+            await bus.ask(Query(seconds), key=key and f"{key}:{name}", timeout=timeout)
+        ended[name] = loop.time() - began
+
+    async def block_and_ask(work: Work, bus: EventBus[Event]) -> None:
+        block(0.5)
+        await ask(bus, "after", 10, 1.0)
+
+    async with proven(block_and_ask, answer) as terminal:
+        began = loop.time()
+        asks = [
+            asyncio.create_task(ask(terminal.bus, "before", 10, 1.0)),
+            asyncio.create_task(ask(terminal.bus, "meanwhile", 10, 0.25)),
+        ]
+        await turns(2)
+        terminal.bus.emit(Work(0))
+        await asyncio.gather(*asks)
+        await terminal.drain()
+    # What was due while the loop was blocked ends as soon as it goes round.
+    assert ended == {"meanwhile": 0.5, "before": 1.0, "after": 1.5}

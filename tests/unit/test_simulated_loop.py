@@ -37,6 +37,41 @@ def test_clock_begins_at_start_and_jumps_over_sleep(start: float) -> None:
     run_on(main(), start=start)
 
 
+def test_blocking_lets_time_pass_and_nothing_run() -> None:
+    """Timers that have become due fire when the loop goes round, in their order."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimulatedLoop)
+        fired: list[tuple[str, float]] = []
+        for name, delay in (("third", 1.5), ("first", 0.25), ("second", 0.5)):
+            loop.call_later(delay, lambda name=name: fired.append((name, loop.time())))
+        loop.block(0.5)
+        loop.block(0)
+        assert (loop.time(), fired) == (0.5, [])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert fired == [("first", 0.5), ("second", 0.5)]
+        await asyncio.sleep(1)
+        assert fired[2:] == [("third", 1.5)]
+
+    run_on(main())
+
+
+@pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf])
+def test_blocking_takes_a_span_of_time(seconds: float) -> None:
+    """The clock goes on by some finite time, and never back."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimulatedLoop)
+        with pytest.raises(ValueError, match="finite number of seconds"):
+            loop.block(seconds)
+        assert loop.time() == 0.0
+
+    run_on(main())
+
+
 def test_clock_stands_still_while_anything_is_ready() -> None:
     """A timer does not fire as long as a task has steps to do."""
 
