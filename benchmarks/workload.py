@@ -14,6 +14,8 @@ from typing import Any
 from runtime import Command, Event
 
 BURST = 50
+MANY = 10_000
+"""Operations in a round where the callers have to be started first."""
 MAILBOXES = 10_000
 SINK_BATCH = 500
 
