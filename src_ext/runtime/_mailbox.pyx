@@ -292,6 +292,7 @@ cdef class Actors:
 
 
 @cython.final
+@cython.freelist(64)
 cdef class Mailbox:
     """A queue of messages that are handled strictly in order, at most `limit` at a time.
 
