@@ -127,7 +127,8 @@ class Host:
     ) -> DeadLetter:
         """Record that a handler failed, or that a message (handler None) was not handled."""
         if isinstance(error, TerminalClosed) and error.refuses(handler, message):
-            reason = "closed"
+            # The handler was not called.
+            reason, attempts = "closed", 0
         origin = Origin(self.core, box, handler, context)
         return self.failures.bury(message, origin, reason, error, attempts)
 

@@ -160,7 +160,7 @@ async def test_stopped_actor_takes_nothing() -> None:
             with pytest.raises(DeliveryFailed) as failed:
                 await queued.wait()
             (letter,) = failed.value.dead_letters
-            assert (letter.message, letter.reason) == (Work(3), "closed")
+            assert (letter.message, letter.reason, letter.attempts) == (Work(3), "closed", 0)
             assert isinstance(letter.error, TerminalClosed)
             with pytest.raises(TerminalClosed) as caught:
                 await scope.bus.publish(Work(4))
