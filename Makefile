@@ -36,7 +36,8 @@ stress: $(INSTALLED)/.wheel ## the long runs: 200 seeds of every scenario, 10,00
 	cd build/elsewhere && ../installed/bin/python -m pytest $(ELSEWHERE) \
 	    ../../tests/reliability -o faulthandler_timeout=0 --runtime-seeds $(SEEDS) -m "not stress" $(ARGS)
 	cd build/elsewhere && RUNTIME_STRESS=1 ../installed/bin/python -m pytest $(ELSEWHERE) \
-	    ../../tests/reliability/test_h_model.py -o faulthandler_timeout=0 $(ARGS)
+	    ../../tests/reliability/test_h_model.py \
+	    ../../tests/reliability/test_h_actors.py -o faulthandler_timeout=0 $(ARGS)
 	cd build/elsewhere && ../installed/bin/python -m pytest $(ELSEWHERE) \
 	    ../../tests/reliability -o faulthandler_timeout=0 -m stress -s $(ARGS)
 

@@ -278,7 +278,7 @@ class Machine(RuleBasedStateMachine):
 def test_h4_agrees_with_the_model(part: int, runtime_seed: int, expected_logs: list[str]) -> None:
     """Whatever is done to a terminal, it does with each message what the model says.
 
-    The scenario's crash is a handler that fails; its restart is of actors. It has 2,000 examples,
+    Crashes, restarts and asks are of actors, in `test_h_actors.py`. The scenario has 2,000 examples,
     which are run if the environment says `RUNTIME_STRESS`, and drawn from the seed then.
     """
     expected_logs += [FAILURES, "was not handled", "messages undelivered", "failed to handle"]
