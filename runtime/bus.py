@@ -180,11 +180,18 @@ class Host:
         return NoActorKey.of(handler, event)
 
     def late_reply(
-        self, command: object, context: MessageContext, handler: HandlerSpec, box: Mailbox
+        self,
+        command: object,
+        context: MessageContext,
+        handler: HandlerSpec,
+        box: Mailbox,
+        attempts: int,
+        failure: BaseException | None,
     ) -> None:
-        """Tell of a reply that nobody waits for any more."""
-        msg = f"nobody waits for the reply to {shorten(command)} any more"
-        self.bury(command, context, handler, "late_reply", TimeoutError(msg), 1, box)
+        """Tell of a reply, or of the error that is one, that nobody waits for any more."""
+        error = TimeoutError(f"nobody waits for the reply to {shorten(command)} any more")
+        error.__cause__ = failure
+        self.bury(command, context, handler, "late_reply", error, attempts, box)
 
     def from_thread(self, bus: EventBus[E]) -> ThreadBus[E]:
         """Return the verbs of a bus for other threads."""

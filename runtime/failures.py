@@ -115,7 +115,7 @@ class Failures:
         if not self._is_to_be_logged((handler or type(message), reason), message):
             return
         if reason == "late_reply":
-            report("%s: %s", handler_name(handler), error)
+            report("%s: %s", handler_name(handler), error, error=error.__cause__)
         elif handler is not None or reason == "failed":
             report(
                 "%s failed to handle %s %s",

@@ -81,8 +81,7 @@ class Retries:
     ) -> Any:
         """Attempt a handler, again and again if it fails, each time in a scope of its own.
 
-        `storage` is the first scope's. `note` is told the number of each attempt before it starts,
-        and 0 when one has gone well.
+        `storage` is the first scope's. `note` is told the number of each attempt before it starts.
         """
         retry = handler.spec.retry
         number = 1
@@ -90,7 +89,7 @@ class Retries:
             while True:
                 note(number)
                 try:
-                    result = await attempt(storage)
+                    return await attempt(storage)
                 except Exception as error:
                     if (
                         retry is None
@@ -101,9 +100,6 @@ class Retries:
                     ):
                         raise
                     pause = retry.pause_after(number, self._random())
-                else:
-                    note(0)
-                    return result
                 with slot.spared():
                     await asyncio.sleep(pause)
                 number += 1

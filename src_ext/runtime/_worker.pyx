@@ -439,10 +439,12 @@ cdef class Worker:
         if message.waits > 0:
             # Of tasks that outlive the handler.
             self.core.host.waits.forget(message)
+        attempts = 0 if self.attempts == NOT_STARTED else max(self.attempts, 1)
+        if message.kind != ASK:
+            # The only handler of an ask may be named in a notice yet.
+            self.attempts = 0
         if error is None:
             return 0
-        attempts = 0 if self.attempts == NOT_STARTED else max(self.attempts, 1)
-        self.attempts = 0
         if message.failures is None:
             message.failures = []
         if self.handler is not None and message.kind != CONTROL:
@@ -493,12 +495,19 @@ cdef class Worker:
         if self.excused:
             self.readmit()
             core.host.end_excused()
-        if message.kind == ASK and state <= FAILED and (
-            message.callbacks is None or (<Reply>message.callbacks).has_ended
-        ):
-            core.host.late_reply(
-                message.event, message.context, self.handler.spec, self.box
-            )
+        if message.kind == ASK:
+            if state <= FAILED and (
+                message.callbacks is None or (<Reply>message.callbacks).has_ended
+            ):
+                core.host.late_reply(
+                    message.event,
+                    message.context,
+                    self.handler.spec,
+                    self.box,
+                    max(self.attempts, 1),
+                    message.failures[0] if message.failures is not None else None,
+                )
+            self.attempts = 0
         core.end(message, state)
         return 0
 

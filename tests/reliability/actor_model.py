@@ -182,7 +182,7 @@ class Model:
         elif message.answer == "pending":
             message.answer = error or (reply if message.is_command else None)
         elif message.verb == "ask":
-            self.letters[message.number, "late_reply", 1] += 1
+            self.letters[message.number, "late_reply", message.attempts] += 1
 
     def handle(self, box: Box, message: Message) -> Steps[str | None]:
         """Attempt a message as often as its rule says; what fails in the end ends its actor."""

@@ -19,6 +19,7 @@ from runtime import (
     MailboxPolicy,
     MessageContext,
     MessageRegistry,
+    Retry,
     Stats,
 )
 from runtime.errors import (
@@ -211,6 +212,33 @@ async def test_a_reply_that_does_not_come_in_time() -> None:
         assert loop.time() == 6
         assert_balanced(terminal.stats(), handled=1)
     assert [(each.message, each.reason) for each in letters] == [(Sleep(6.0), "late_reply")]
+
+
+async def test_an_error_that_comes_too_late_is_told() -> None:
+    """It is the cause of the notice's error, as nobody else has it; the attempts are counted."""
+    registry = MessageRegistry(event_base=Event)
+    began = 0
+
+    @registry.register(retry=Retry(attempts=2, backoff=1.0, jitter=False))
+    async def refuse(command: Sleep) -> str:
+        nonlocal began
+        began += 1
+        if began == 4:
+            return "awake"
+        raise Boom(began)
+
+    async with BusTerminal(registry) as terminal:
+        for _ in range(2):
+            with pytest.raises(AskTimeout):
+                await terminal.bus.ask(Sleep(), timeout=0.5)
+            await terminal.drain()
+        failed, replied = terminal.dead_letters
+        assert (failed.reason, failed.attempts) == ("late_reply", 2)
+        assert isinstance(failed.error.__cause__, Boom)
+        assert failed.error.__cause__.args == (2,)
+        assert (replied.reason, replied.attempts) == ("late_reply", 2)
+        assert replied.error.__cause__ is None
+        assert_balanced(terminal.stats(), handled=1, failed=1)
 
 
 async def test_an_ask_that_is_given_up_before_it_began_never_begins() -> None:
