@@ -278,8 +278,8 @@ class Machine(RuleBasedStateMachine):
 def test_h4_agrees_with_the_model(part: int, runtime_seed: int, expected_logs: list[str]) -> None:
     """Whatever is done to a terminal, it does with each message what the model says.
 
-    Crashes, restarts and asks are of actors, in `test_h_actors.py`. The scenario has 2,000 examples,
-    which are run if the environment says `RUNTIME_STRESS`, and drawn from the seed then.
+    Crashes, restarts and asks are of actors, in `test_h_actors.py`. The scenario's 2,000 examples
+    are run if the environment says `RUNTIME_STRESS`, and drawn from the seed then.
     """
     expected_logs += [FAILURES, "was not handled", "messages undelivered", "failed to handle"]
     machine = seed(runtime_seed + part)(Machine) if STRESS else Machine
