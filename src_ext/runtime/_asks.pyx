@@ -142,6 +142,8 @@ cdef class Ask(Reply):
         message.kind = ASK
         message.callbacks = self
         box = sender.route(plan, command, self.key)
+        if plan.has_actors:
+            core.host.supervision.check(box, plan.handlers[0], command)
         self.message = message
         # Before it is carried out, which may be at once.
         self.edge = self.draw(box, command)

@@ -213,7 +213,9 @@ cdef class Worker:
                 if message.failures is None:
                     message.failures = []
                 message.failures.append(
-                    self.core.host.record_breakdown(
+                    error
+                    if message.kind == ASK or message.kind == CONTROL
+                    else self.core.host.record_breakdown(
                         message.event, message.context, self.box, error
                     )
                 )

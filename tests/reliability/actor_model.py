@@ -93,10 +93,10 @@ class Model:
     # What is done to it
 
     def put(self, key: str, message: Message) -> None:
-        """Queue a message; a publish or a send to an actor that is stopped does not wait."""
+        """Queue a message; what somebody waits for is not taken by an actor that is stopped."""
         self.messages.append(message)
-        if not message.is_counted and (key, message.rule) in self.stopped:
-            message.answer = "TerminalClosed"
+        if message.verb != "emit" and (key, message.rule) in self.stopped:
+            message.fate, message.answer, message.is_counted = "refused", "TerminalClosed", False
         else:
             next(box for box in self.boxes if box.key == key).queue.append(message)
         self.settle()

@@ -403,7 +403,7 @@ class Machine(RuleBasedStateMachine):
         assert_ledger(
             self.terminal.stats(),
             emitted=counts.total(),
-            asked=sum(each.verb == "ask" for each in model.messages),
+            asked=sum(each.verb == "ask" and each.is_counted for each in model.messages),
             rejected_at_close=counts["rejected"],
             pending=counts["pending"] + counts["withdrawn"],
             dead_letters=letters.total(),

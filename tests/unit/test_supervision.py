@@ -190,6 +190,10 @@ async def test_publish_to_a_stopped_actor_does_not_wait() -> None:
         began = asyncio.get_running_loop().time()
         with pytest.raises(TerminalClosed):
             await scope.bus.publish(Work(2))
+        before = terminal.stats()
+        with pytest.raises(TerminalClosed, match="is stopped"):
+            await scope.bus.ask(Get(), key="a")
+        assert terminal.stats() == before
         assert asyncio.get_running_loop().time() == began
 
 

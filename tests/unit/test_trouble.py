@@ -11,7 +11,16 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from runtime import BusTerminal, Event, EventBus, MailboxPolicy, MessageRegistry, Record, run
+from runtime import (
+    BusTerminal,
+    Command,
+    Event,
+    EventBus,
+    MailboxPolicy,
+    MessageRegistry,
+    Record,
+    run,
+)
 from runtime._dispatch import Publication
 from runtime.errors import (
     DeadlockError,
@@ -127,6 +136,31 @@ async def test_a_worker_that_breaks_down_is_replaced(caplog: pytest.LogCaptureFi
             await broken.wait()
         await after.wait()
         host.bury = good  # type: ignore[method-assign]
+        assert balanced(terminal)
+    assert "a worker of the runtime has failed" in caplog.text
+
+
+async def test_a_worker_that_breaks_down_answers_who_asks(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """By the error that it broke down with; in the caller's turn and in its own."""
+
+    class Ask(Command[int]):
+        pass
+
+    async def handler(command: Ask) -> int:
+        return 1
+
+    registry: MessageRegistry[Event] = MessageRegistry(event_base=Event)
+    registry.register(handler, timeout=5)
+    async with BusTerminal(registry) as terminal:
+        host = terminal._host
+        good, host.run_attempts = host.run_attempts, None  # type: ignore[assignment, method-assign]
+        for _ in range(3):
+            with pytest.raises(TypeError, match="NoneType"):
+                await terminal.bus.ask(Ask(), key="box")
+        host.run_attempts = good  # type: ignore[method-assign]
+        assert await terminal.bus.ask(Ask(), key="box") == 1
         assert balanced(terminal)
     assert "a worker of the runtime has failed" in caplog.text
 
