@@ -47,7 +47,7 @@ from runtime.publishers import Listener, sequential
 from runtime.retries import Retries, Slot
 from runtime.running import attempt, handle, publish, send
 from runtime.signature import HandlerSpec
-from runtime.sinks.base import Sink
+from runtime.sinks.routing import Sinks
 from runtime.slowness import SlowHandlers
 from runtime.supervision import Supervision
 from runtime.threads import ThreadBus
@@ -78,7 +78,7 @@ class Host:
         concurrency: int,
         max_hops: int | None,
         idle_timeout: float | None,
-        sink: Sink | None,
+        sink: Sinks | None,
         begin: Callable[[], None],
         find_provider: Callable[[object], Wired],
     ) -> None:

@@ -25,7 +25,7 @@ from runtime.policies import MailboxPolicies, MailboxPolicy, check_count
 from runtime.publishers import Publisher, sequential
 from runtime.registry import MessageRegistry
 from runtime.reports import Counters, ShutdownReport, Stats
-from runtime.sinks.base import Sink
+from runtime.sinks.routing import Sinks
 from runtime.workers import worker_of
 
 __all__ = ("BusTerminal",)
@@ -46,7 +46,8 @@ class BusTerminal(Generic[E]):
 
     It freezes when it is opened or at its first message, and belongs to the loop of that moment.
     `mailbox` bounds every mailbox, or maps message types to policies, of which the nearest in a
-    message's MRO counts. `concurrency` is how many messages of the root bus may be in flight at
+    message's MRO counts; `sink` is where events are persisted, or a mapping of the same kind.
+    `concurrency` is how many messages of the root bus may be in flight at
     once, besides those whose handlers wait for room in its pool, or are to be tried again. A chain
     of more than `max_hops` causes, each emitted by the handler of the one before, becomes a dead
     letter; None lets it go on. Actors whose mailbox has had nothing to do for `idle_timeout`
@@ -59,7 +60,7 @@ class BusTerminal(Generic[E]):
     def __init__(
         self,
         *registries: MessageRegistry[E],
-        sink: Sink | None = None,
+        sink: Sinks | None = None,
         publisher: Publisher = sequential,
         mailbox: MailboxPolicy | Mapping[type, MailboxPolicy] = MailboxPolicy(),  # noqa: B008 -- immutable
         concurrency: int = 100,

@@ -28,6 +28,7 @@ from runtime import (
 from runtime.sinks import SqliteSink
 from runtime.testing import track
 from runtime.threads import ThreadBus
+from runtime.wire import CloudEvents
 
 
 class UserEvent(Event):
@@ -217,3 +218,11 @@ async def main() -> ShutdownReport:
 
 
 assert_type(run(main()), ShutdownReport)
+
+
+def divide() -> None:
+    sinks = {UserCreated: SqliteSink("users.db"), UserEvent: SqliteSink("rest.db")}
+    BusTerminal(registry, sink=sinks)
+    BusTerminal(registry, sink={UserEvent: SqliteSink("users.db", wire=CloudEvents("/users"))})
+    BusTerminal(registry, sink={"UserEvent": SqliteSink("users.db")})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    BusTerminal(registry, sink="users.db")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
