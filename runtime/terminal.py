@@ -25,12 +25,14 @@ from runtime.policies import MailboxPolicies, MailboxPolicy, check_count
 from runtime.publishers import Publisher, sequential
 from runtime.registry import MessageRegistry
 from runtime.reports import Counters, ShutdownReport, Stats
-from runtime.sinks.routing import Sinks
+from runtime.sinks.base import Sink
 from runtime.workers import worker_of
 
 __all__ = ("BusTerminal",)
 
 E = TypeVar("E")
+# A mapping's keys are invariant, and a checker may have found a metaclass for them.
+K = TypeVar("K", bound=type)
 
 
 @dataclass(eq=False, slots=True)
@@ -60,7 +62,7 @@ class BusTerminal(Generic[E]):
     def __init__(
         self,
         *registries: MessageRegistry[E],
-        sink: Sinks | None = None,
+        sink: Sink | Mapping[K, Sink] | None = None,
         publisher: Publisher = sequential,
         mailbox: MailboxPolicy | Mapping[type, MailboxPolicy] = MailboxPolicy(),  # noqa: B008 -- immutable
         concurrency: int = 100,

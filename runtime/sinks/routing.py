@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 from runtime.errors import SinkError, SinkUnset
 from runtime.sinks.base import Record, Sink
 
 __all__ = ("Routing", "Sinks", "check_sink")
 
-Sinks = Sink | Mapping[type, Sink]
+Sinks = Sink | Mapping[Any, Sink]
 """One sink for all events, or one for each of some types and what is derived from them."""
 
 
@@ -20,8 +20,8 @@ class Routing:
     Each is opened and closed once, however many types it takes.
     """
 
-    def __init__(self, sinks: Mapping[type, Sink], terminal: str) -> None:
-        self._sinks = dict(sinks)
+    def __init__(self, sinks: Mapping[Any, Sink], terminal: str) -> None:
+        self._sinks: dict[type, Sink] = dict(sinks)
         self._terminal = terminal
         self._open: list[Sink] = []
 

@@ -224,5 +224,5 @@ def divide() -> None:
     sinks = {UserCreated: SqliteSink("users.db"), UserEvent: SqliteSink("rest.db")}
     BusTerminal(registry, sink=sinks)
     BusTerminal(registry, sink={UserEvent: SqliteSink("users.db", wire=CloudEvents("/users"))})
-    BusTerminal(registry, sink={"UserEvent": SqliteSink("users.db")})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    BusTerminal(registry, sink={"UserEvent": SqliteSink("users.db")})  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
     BusTerminal(registry, sink="users.db")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
