@@ -39,6 +39,7 @@ from runtime.errors import (
 )
 from runtime.executor import HandlerThreads
 from runtime.failures import Failures, report
+from runtime.intake import Intake
 from runtime.lifetimes import Wired
 from runtime.messages import DeadLetter, DeadLetterReason, Origin
 from runtime.outlet import Outlet
@@ -99,6 +100,7 @@ class Host:
         self.waiting = Waiting(self.core, self.lines, self.waits, self.supervision, name)
         self.blocks = Blocks()
         self.outlet = Outlet(sink, name)
+        self.intake = Intake()
         self.slowness = SlowHandlers(self.core)
         self.threads = HandlerThreads(name)
         self._late: set[asyncio.Task[None]] = set()
@@ -140,7 +142,7 @@ class Host:
         error: BaseException,
     ) -> None:
         """Log that a handler of a dead letter failed; nothing else becomes of that."""
-        self.failures.log(message, context, handler, "failed", error)
+        self.failures.log(message, context, handler, "failed", error, by_publisher=handler is None)
 
     def record_breakdown(
         self, message: object, context: MessageContext | None, box: Mailbox, error: BaseException

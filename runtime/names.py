@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-__all__ = ("TypeNames", "type_name")
+import msgspec
+
+__all__ = ("TypeNames", "Unheard", "type_name")
+
+
+class Unheard(msgspec.Struct, frozen=True):
+    """Stands for an event of one of several classes that have the same name and no handlers."""
 
 
 def type_name(kind: type) -> str:
@@ -31,7 +37,8 @@ class TypeNames:
     """
 
     def __init__(self, heard: Iterable[type], known: Iterable[type] = ()) -> None:
-        self._roots = (tuple(heard), tuple(known))
+        self._heard = tuple(heard)
+        self._known = tuple(known)
         self._found: dict[str, type] = {}
 
     def find(self, name: str) -> type:
@@ -45,22 +52,33 @@ class TypeNames:
         return found
 
     def _search(self, name: str) -> type:
-        for roots in self._roots:
-            # A class that was made again, as by `dataclass(slots=True)`, is one: the last.
-            by_place = {place(each): each for each in family(roots) if type_name(each) == name}
-            if len(by_place) > 1:
-                msg = (
-                    f"{name!r} is the name of {' and of '.join(sorted(by_place))}: give one of "
-                    f"them a name of its own, as in __type_name__: ClassVar[str] = 'shop.{name}'"
-                )
-                raise LookupError(msg)
-            if by_place:
-                return next(iter(by_place.values()))
-        msg = (
-            f"no class is called {name!r} here: import the module that defines it, or give the "
-            f"class that replaces it this name, as in __type_name__: ClassVar[str] = {name!r}"
-        )
-        raise LookupError(msg)
+        found = by_place(self._heard, name)
+        if not found:
+            found = by_place(self._known, name)
+            if len(found) > 1 and object not in self._heard:
+                # Which one it is makes no difference.
+                return Unheard
+        if len(found) > 1:
+            msg = (
+                f"{name!r} is the name of {' and of '.join(sorted(found))}: give one of them a "
+                f"name of its own, as in __type_name__: ClassVar[str] = 'shop.{name}'"
+            )
+            raise LookupError(msg)
+        if not found:
+            msg = (
+                f"no class is called {name!r} here: import the module that defines it, or give the "
+                f"class that replaces it this name, as in __type_name__: ClassVar[str] = {name!r}"
+            )
+            raise LookupError(msg)
+        return next(iter(found.values()))
+
+
+def by_place(roots: Iterable[type], name: str) -> dict[str, type]:
+    """Return the classes of a name by where they are defined.
+
+    A class that was made again, as by `dataclass(slots=True)`, is one: the last.
+    """
+    return {place(each): each for each in family(roots) if type_name(each) == name}
 
 
 def family(roots: Iterable[type]) -> Iterator[type]:

@@ -103,7 +103,8 @@ class CloudEvents:
         """
         try:
             return self._decode(raw, find)
-        except (LookupError, TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        except Exception as error:
+            # Whatever a hook raises, too.
             raise Undecodable.of(raw, error) from error
 
     def _decode(self, raw: bytes, find: Callable[[str], type]) -> Record:

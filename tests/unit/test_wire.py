@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from runtime import Event, MessageContext, Record
 from runtime.errors import Undecodable
-from runtime.names import TypeNames, type_name
+from runtime.names import TypeNames, Unheard, type_name
 from runtime.wire import CloudEvents
 
 NOON = dt.datetime(2026, 1, 2, 12, 0, 0, 345678, tzinfo=dt.UTC)
@@ -272,14 +272,16 @@ def test_a_name_of_two_classes_is_refused() -> None:
     """The error names both, and says what to do."""
     first = type("Twin", (Event,), {"__module__": "one"})
     second = type("Twin", (Event,), {"__module__": "two"})
-    with pytest.raises(
-        LookupError,
-        match=r"'Twin' is the name of one.Twin and of two.Twin: give one of them a name",
-    ):
+    text = r"'Twin' is the name of one.Twin and of two.Twin: give one of them a name of its own"
+    with pytest.raises(LookupError, match=text):
         TypeNames([first, second]).find("Twin")
     # What is heard comes first.
     assert TypeNames([first], [second]).find("Twin") is first
     assert TypeNames([], [second]).find("Twin") is second
+    # What nobody hears may have any class, unless somebody hears all.
+    assert TypeNames([], [first, second]).find("Twin") is Unheard
+    with pytest.raises(LookupError, match=text):
+        TypeNames([object], [first, second]).find("Twin")
 
 
 def test_a_class_that_is_defined_later_is_found() -> None:
