@@ -13,6 +13,8 @@ class Victim:
             [sys.executable, "-I", "-W", "error", "-c", code, *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            # What runs the tests may ignore signals, as a shell does in the background.
+            preexec_fn=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL),
         )
         self.lines: list[str] = []
 
@@ -36,6 +38,11 @@ class Victim:
         while self.read() is not None:
             pass
         return self._end(-signal.SIGKILL)
+
+    def terminate(self) -> list[str]:
+        """Ask the program to end, and return all that it has said until it has."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.end()
 
     def end(self) -> list[str]:
         """Wait for the program's own end, and return all that it has said."""

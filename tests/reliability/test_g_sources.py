@@ -82,6 +82,39 @@ run(main())
 )
 
 
+SERVE = (
+    PRELUDE
+    + """
+from runtime.sources import SqliteSource
+
+registry = MessageRegistry()
+
+@registry.register
+async def handle(event: Noted, ctx: MessageContext) -> None:
+    say("start", ctx.id, event.writer, event.number)
+    await asyncio.sleep(0.001)
+    say("end", ctx.id, event.writer, event.number)
+
+async def write(bus, writer):
+    for number in range(int(sys.argv[2]), 1_000_000):
+        record = Record.of(Noted(writer, number))
+        say("sinking", record.id)
+        await bus.sink(record)
+        say("sunk", record.id)
+
+async def main():
+    path = sys.argv[1]
+    async with BusTerminal(registry, sink=SqliteSink(path)) as terminal:
+        async with asyncio.TaskGroup() as group:
+            for each in range(8):
+                group.create_task(write(terminal.bus, each))
+            group.create_task(terminal.consume(SqliteSource(path, poll=0.01)))
+
+run(main())
+"""
+)
+
+
 class Ledger:
     """What producers and consumers have said, over all of their lives."""
 
@@ -167,6 +200,25 @@ def test_g8_a_hundred_kills_of_both_ends_lose_nothing(tmp_path: Path) -> None:
         f"\n100 kills of producer and consumer, seed {seed}: {len(ledger.sunk):,} events "
         f"confirmed, all handled, {again:,} of them begun again"
     )
+
+
+@posix
+def test_f7_a_service_that_is_told_to_end_leaves_nothing_half_done(tmp_path: Path) -> None:
+    """At SIGTERM what runs is finished and acknowledged: nothing is begun twice, or lost."""
+    path = tmp_path / "events.db"
+    drawn = random.Random(7)
+    ledger = Ledger(7)
+    for life in range(4):
+        service = Victim(SERVE, path, 100_000 * life)
+        service.read_until(drawn.randrange(50, 400))
+        lines = service.terminate()
+        ledger.add_producer(
+            [line for line in lines if line.startswith("s") and "start" not in line]
+        )
+        ledger.add_consumer([line for line in lines if line.startswith(("start", "end"))])
+    ledger.add_consumer(Victim(CONSUME, path, 30.0, 1).end())
+    ledger.check(path)
+    assert set(ledger.starts.values()) == {1}
 
 
 KEYS = 5
