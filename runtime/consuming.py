@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
 from runtime._bus import EventBus
-from runtime._context import MessageContext, restored
 from runtime.bus import Host
 from runtime.errors import DeliveryFailed, SourceError, TerminalClosed, Undecodable
 from runtime.failures import report, write
+from runtime.incoming import context_of, mailbox_key, unknown_context
 from runtime.messages import DeadLetter, DeadLetterReason, Origin
 from runtime.names import TypeNames
-from runtime.plan import key_of
 from runtime.policies import Retry, check_count, check_seconds
 from runtime.sinks.base import Record
 from runtime.sources.base import Received, Source
@@ -28,7 +25,6 @@ from runtime.wire import CloudEvents
 
 __all__ = ("Consumer", "Consumption")
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_LOSSES: Final = 20
 """How often an event may be lost with its consumer: as RabbitMQ limits deliveries by default."""
 PAUSE: Final = Retry(backoff=0.1, max_backoff=5.0)
@@ -346,7 +342,7 @@ class Consumer:
         reason: DeadLetterReason = "undecodable" if isinstance(error, Undecodable) else "timeout"
         received = work.received
         await self._bury(work, reason, error)
-        context = restored((as_number(received.id), 0, 0), now(), None)
+        context = unknown_context(received.id)
         self._host.core.accept_failed(received.raw, context, reason, error)
 
     async def _bury(self, work: Work, reason: str, error: BaseException) -> None:
@@ -403,39 +399,3 @@ def lost(received: Received) -> TimeoutError:
         f"{received.id} was handed out {received.losses} times to consumers that have not been "
         f"heard of again"
     )
-
-
-def mailbox_key(record: Record) -> str | None:
-    """Return the key to send an event with: None if the event chooses the same by itself."""
-    field, _ = key_of(type(record.event))
-    if field is not None and str(getattr(record.event, field, None)) == record.key:
-        return None
-    return record.key
-
-
-def context_of(record: Record) -> MessageContext:
-    """Return the context that a record was made in."""
-    headers = dict(record.headers)
-    cause = headers.pop("causation_id", None)
-    correlation = headers.pop("correlation_id", None)
-    ids = (as_number(record.id), as_number(cause), as_number(correlation))
-    stamp = (record.time - EPOCH) // timedelta(microseconds=1) * 1000
-    return restored(ids, stamp, headers or None)
-
-
-def as_number(name: str | None) -> int:
-    """Return an id as the number that a UUID is; one that is no UUID always has the same."""
-    if name is None:
-        return 0
-    try:
-        number = uuid.UUID(name)
-    except ValueError:
-        number = None
-    if number is None or str(number) != name or number.int >> 64 == 0:
-        number = uuid.uuid5(uuid.NAMESPACE_OID, name)
-    return number.int
-
-
-def now() -> int:
-    """Return the time, in nanoseconds since the epoch."""
-    return (datetime.now(UTC) - EPOCH) // timedelta(microseconds=1) * 1000

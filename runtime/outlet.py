@@ -63,6 +63,11 @@ class Outlet:
                 # Nothing of these has been written.
                 raise SinkError(str(error), records) from error
             await self._sink.sink(records)
+        except SinkError as error:
+            if isinstance(self._sink, Routing):
+                # Some of the stores may have confirmed theirs.
+                self.sunk += len(records) - len(error.records)
+            raise
         finally:
             self._under_way -= 1
             if self._under_way == 0:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -17,6 +17,7 @@ from runtime.sinks.base import Record
 __all__ = ("CloudEvents",)
 
 Attributes = dict[str, msgspec.Raw]
+ZonedTime = Annotated[datetime, msgspec.Meta(tz=True)]
 
 OWN: Final = {
     *("specversion", "id", "source", "type", "time", "datacontenttype", "dataschema", "subject"),
@@ -117,9 +118,7 @@ class CloudEvents:
         return Record(
             text(attributes, "id"),
             kind,
-            msgspec.json.decode(attributes["time"], type=datetime)
-            if "time" in attributes
-            else datetime.now(UTC),
+            time_of(attributes),
             text(attributes, "partitionkey") if "partitionkey" in attributes else None,
             as_headers(attributes),
             self._decoder(find(kind)).decode(data_of(attributes)),
@@ -164,6 +163,14 @@ def as_headers(attributes: Attributes) -> dict[str, str]:
             # Somebody else's extension of that name.
             headers["headers"] = rest
     return headers
+
+
+def time_of(attributes: Attributes) -> datetime:
+    """Return the time of an event, which is now if it has none."""
+    if "time" not in attributes:
+        return datetime.now(UTC)
+    moment: datetime = msgspec.json.decode(attributes["time"], type=ZonedTime)
+    return moment
 
 
 def data_of(attributes: Attributes) -> bytes | msgspec.Raw:

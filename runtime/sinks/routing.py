@@ -53,10 +53,8 @@ class Routing:
             try:
                 await sink.sink(group)
             except SinkError as error:
-                rest = [each for _, others in groups[number + 1 :] for each in others]
-                if not rest:
-                    raise
-                raise SinkError(str(error), (*error.records, *rest)) from error
+                rest = [each for _, others in groups[number:] for each in others]
+                raise SinkError(str(error), rest) from error
 
     def _find(self, kind: type) -> Sink:
         for base in kind.__mro__:

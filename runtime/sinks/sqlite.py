@@ -9,7 +9,8 @@ from typing import Final
 
 import msgspec
 
-from runtime.database import Database, check_table, describe
+from runtime.database import Database, check_table
+from runtime.diagnosis import describe
 from runtime.errors import SinkError
 from runtime.policies import check_count, check_seconds
 from runtime.sinks.base import Record

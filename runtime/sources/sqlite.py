@@ -14,7 +14,8 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 
 import runtime.sources.tables as tables
-from runtime.database import Database, check_table, describe
+from runtime.database import Database, check_table
+from runtime.diagnosis import describe
 from runtime.errors import SourceError
 from runtime.policies import check_seconds
 from runtime.sinks.sqlite import create_table

@@ -196,7 +196,7 @@ cdef class Core:
         """Accept what a source has kept, and end it as failed: it reaches no handler any more."""
         cdef Delivery message
         message = new_delivery(self.table.find(event), event, context, PyContext_CopyCurrent())
-        self.emitted += 1
+        self.count_accepted(message)
         if self.observer is not None:
             self.observer.emitted(event)
         self.abandon(message, self.pool, FAILED, reason, error)

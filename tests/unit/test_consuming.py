@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import datetime as dt
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -55,6 +56,9 @@ async def consuming(
     stats = terminal.stats()
     ended = stats.handled + stats.failed + stats.dropped + stats.expired + stats.rejected_at_close
     assert stats.emitted == ended + stats.pending
+    by_type = terminal.counters().by_type.values()
+    assert sum(each.emitted for each in by_type) == stats.emitted
+    assert sum(each.failed for each in by_type) == stats.failed
     assert terminal._host.failures.provisional == set()
 
 
@@ -357,6 +361,22 @@ async def test_g16_what_cannot_be_decoded_is_kept_at_once() -> None:
     assert source.states() == ["dead", "done"]
     assert (source.entries[0].reason, source.entries[0].raw) == ("undecodable", b"\xff nonsense")
     assert (terminal.stats().failed, terminal.stats().handled) == (1, 1)
+
+
+@pytest.mark.parametrize("year", [1, 1969, 9999])
+async def test_a_time_far_away_is_as_near_as_can_be(year: int) -> None:
+    """A context counts nanoseconds in 64 bits; what does not fit stops nothing."""
+    times: list[dt.datetime] = []
+
+    async def handle(event: Other, ctx: MessageContext) -> None:
+        times.append(ctx.time)
+
+    made = Record.of(Other())
+    moment = dt.datetime(year, 6, 1, tzinfo=dt.UTC)
+    source = MemorySource(Record(made.id, made.type, moment, None, {}, made.event))
+    async with consuming(BusTerminal(registry_with(handle)), source):
+        await source.settled()
+    assert [each.year for each in times] == [{1: 1677, 9999: 2262}.get(year, year)]
 
 
 async def test_an_event_that_nobody_handles_is_handled() -> None:

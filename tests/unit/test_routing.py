@@ -101,12 +101,14 @@ async def test_a_failure_carries_what_no_store_has_confirmed() -> None:
     users, rest, calls = stores()
     third = Store("third", calls)
     async with terminal_with({UserEvent: users, Billed: rest, Event: third}) as terminal:
-        rest.failures = [SinkError("full", [Record.of(Billed(2))])]
+        rest.failures = [SinkError("full", ())]
         with pytest.raises(SinkError, match="full") as caught:
             await terminal.bus.sink(UserCreated(1), Billed(2), Event())
         assert [each.event for each in caught.value.records] == [Billed(2), Event()]
         assert third.records == []
+        assert terminal.stats().sunk == 1
         await terminal.bus.sink(*caught.value.records)
+        assert terminal.stats().sunk == 3
     assert [len(each.records) for each in (users, rest, third)] == [1, 1, 1]
     assert [record.id for record in third.records] == [caught.value.records[1].id]
 
