@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -17,7 +17,6 @@ from runtime.sinks.base import Record
 __all__ = ("CloudEvents",)
 
 Attributes = dict[str, msgspec.Raw]
-ZonedTime = Annotated[datetime, msgspec.Meta(tz=True)]
 
 OWN: Final = {
     *("specversion", "id", "source", "type", "time", "datacontenttype", "dataschema", "subject"),
@@ -169,7 +168,10 @@ def time_of(attributes: Attributes) -> datetime:
     """Return the time of an event, which is now if it has none."""
     if "time" not in attributes:
         return datetime.now(UTC)
-    moment: datetime = msgspec.json.decode(attributes["time"], type=ZonedTime)
+    moment = msgspec.json.decode(attributes["time"], type=datetime)
+    if moment.tzinfo is None:
+        msg = f"the time of an event has a zone, which {moment} has not"
+        raise ValueError(msg)
     return moment
 
 
