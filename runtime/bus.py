@@ -39,6 +39,7 @@ from runtime.errors import (
 )
 from runtime.executor import HandlerThreads
 from runtime.failures import Failures, report
+from runtime.intake import Intake
 from runtime.lifetimes import Wired
 from runtime.messages import DeadLetter, DeadLetterReason, Origin
 from runtime.outlet import Outlet
@@ -47,7 +48,7 @@ from runtime.publishers import Listener, sequential
 from runtime.retries import Retries, Slot
 from runtime.running import attempt, handle, publish, send
 from runtime.signature import HandlerSpec
-from runtime.sinks.base import Sink
+from runtime.sinks.routing import Sinks
 from runtime.slowness import SlowHandlers
 from runtime.supervision import Supervision
 from runtime.threads import ThreadBus
@@ -78,7 +79,7 @@ class Host:
         concurrency: int,
         max_hops: int | None,
         idle_timeout: float | None,
-        sink: Sink | None,
+        sink: Sinks | None,
         begin: Callable[[], None],
         find_provider: Callable[[object], Wired],
     ) -> None:
@@ -99,6 +100,7 @@ class Host:
         self.waiting = Waiting(self.core, self.lines, self.waits, self.supervision, name)
         self.blocks = Blocks()
         self.outlet = Outlet(sink, name)
+        self.intake = Intake()
         self.slowness = SlowHandlers(self.core)
         self.threads = HandlerThreads(name)
         self._late: set[asyncio.Task[None]] = set()
@@ -140,7 +142,7 @@ class Host:
         error: BaseException,
     ) -> None:
         """Log that a handler of a dead letter failed; nothing else becomes of that."""
-        self.failures.log(message, context, handler, "failed", error)
+        self.failures.log(message, context, handler, "failed", error, by_publisher=handler is None)
 
     def record_breakdown(
         self, message: object, context: MessageContext | None, box: Mailbox, error: BaseException

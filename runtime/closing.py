@@ -44,6 +44,7 @@ class Shutdown:
         """Close, and report."""
         core, host = self.core, self.host
         host.passivation.end()
+        host.intake.stop()
         host.lines.dismiss(everybody=False)
         await self.within(self.time_left, self.drained)
         if host.blocks.left:
@@ -68,6 +69,8 @@ class Shutdown:
                 host.name,
                 len(passivating),
             )
+        # While dead letters are heard, and before anything is left that handlers need.
+        await self.attempt(lambda: host.intake.end(max(UNWIND_SECONDS, self.time_left)))
         core.finish()
         for step in (
             lambda: host.leave_actors(),

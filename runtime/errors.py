@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ __all__ = (
     "ScopeClosed",
     "SinkError",
     "SinkUnset",
+    "SourceError",
     "TerminalClosed",
+    "Undecodable",
     "WrongLoop",
 )
 
@@ -334,10 +336,39 @@ class SinkUnset(BusError):
             f'BusTerminal(registry, sink=SqliteSink("events.db"))'
         )
 
+    @classmethod
+    def of_type(cls, terminal: str, kind: type, mapped: Iterable[type]) -> Self:
+        """Say which type no sink of a terminal takes, and which ones are taken."""
+        names = ", ".join(each.__name__ for each in mapped)
+        return cls(
+            f"terminal {terminal!r} has no sink for {kind.__module__}.{kind.__qualname__}: its "
+            f"sinks are for {names}; add one for this type, or for a class that it is derived from"
+        )
+
 
 class SinkError(BusError):
-    """The store has not confirmed; nothing of the batch counts as saved."""
+    """The store has not confirmed; no event of `records` counts as saved.
+
+    They keep their ids, so that `await bus.sink(*error.records)` saves each once.
+    """
 
     def __init__(self, text: str, records: Sequence[Record]) -> None:
         super().__init__(text)
         self.records = tuple(records)
+
+
+class SourceError(BusError):
+    """A store could not be read, or was not told what became of a message."""
+
+
+class Undecodable(BusError):
+    """What a store has kept is not a message that this program knows. `raw` is what was read."""
+
+    def __init__(self, text: str, raw: bytes) -> None:
+        super().__init__(text)
+        self.raw = raw
+
+    @classmethod
+    def of(cls, raw: bytes, error: Exception) -> Self:
+        """Say what is wrong, and with what."""
+        return cls(f"{shorten(raw)} cannot be decoded: {error}", raw)

@@ -30,6 +30,8 @@ LINES: Final = 10
 SPAN: Final = 60.0
 """Seconds of the loop's clock."""
 
+PUBLISHER: Final = "the publisher"
+
 Kind = tuple[HandlerSpec | type, DeadLetterReason]
 """A handler, or the type of a message that reached none, and the reason."""
 
@@ -46,6 +48,9 @@ class Failures:
         self.count = 0
         self.cut_off = 0
         self.kept: deque[DeadLetter] = deque(maxlen=KEPT)
+        self.provisional: set[MessageContext] = set()
+        """Contexts of messages that their source hands out again if they fail: the letters of their
+        handlers are written, and count for nothing before they are recorded."""
         self._floods: dict[Kind, Flood] = {}
 
     def bury(
@@ -60,19 +65,32 @@ class Failures:
         handler = origin.handler
         name = handler.name if handler is not None else None
         if name is None and reason == "failed":
-            name = "the publisher"
+            name = PUBLISHER
         if isinstance(error, asyncio.CancelledError) and is_cut_off():
             # Said once, with what else the terminal leaves behind; there is no loop to tell it on.
             self.cut_off += 1
             return self.count_in(message, name, "closed", error, origin, attempts)
         if reason == "failed" and isinstance(error, HandlerTimeout) and error.handler is handler:
             reason = "timeout"
-        letter = self.count_in(message, name, reason, error, origin, attempts)
-        if name is not None or reason != "closed":
-            # What a close turns away is in its report.
-            self.log(message, origin.context, handler, reason, error)
-        self.core.post_notice(letter, caused_by(origin.context))
+        letter = write(message, name, reason, error, origin, attempts)
+        if origin.context not in self.provisional:
+            self.record(letter, origin)
         return letter
+
+    def record(self, letter: DeadLetter, origin: Origin) -> None:
+        """Count, keep and log a dead letter, and tell those who hear of them."""
+        self._count(letter)
+        if letter.handler is not None or letter.reason != "closed":
+            # What a close turns away is in its report.
+            self.log(
+                letter.message,
+                origin.context,
+                origin.handler,
+                letter.reason,
+                letter.error,
+                by_publisher=letter.handler == PUBLISHER,
+            )
+        self.core.post_notice(letter, caused_by(origin.context))
 
     def count_in(
         self,
@@ -84,24 +102,15 @@ class Failures:
         attempts: int = 0,
     ) -> DeadLetter:
         """Write a dead letter, count it and keep it."""
-        context = origin.context
-        letter = DeadLetter(
-            message,
-            name,
-            reason,
-            error,
-            attempts if origin.handler is not None else 0,
-            context.id,
-            context.correlation_id,
-            origin.box.name,
-            max(0.0, time.time() - context.time.timestamp()),
-            origin,
-        )
+        letter = write(message, name, reason, error, origin, attempts)
+        self._count(letter)
+        return letter
+
+    def _count(self, letter: DeadLetter) -> None:
         self.count += 1
         self.kept.append(letter)
         if self.core.observer is not None:
             self.core.observer.dead(letter)
-        return letter
 
     def log(
         self,
@@ -110,13 +119,15 @@ class Failures:
         handler: HandlerSpec | None,
         reason: DeadLetterReason,
         error: BaseException,
+        *,
+        by_publisher: bool = False,
     ) -> None:
         """Log a failure, unless so many of its kind have been logged that it is only counted."""
         if not self._is_to_be_logged((handler or type(message), reason), message):
             return
         if reason == "late_reply":
             report("%s: %s", handler_name(handler), error, error=error.__cause__)
-        elif handler is not None or reason == "failed":
+        elif handler is not None or by_publisher:
             report(
                 "%s failed to handle %s %s",
                 handler_name(handler),
@@ -190,9 +201,33 @@ class Flood:
     timer: asyncio.TimerHandle | None = None
 
 
+def write(
+    message: object,
+    name: str | None,
+    reason: DeadLetterReason,
+    error: BaseException,
+    origin: Origin,
+    attempts: int,
+) -> DeadLetter:
+    """Write a dead letter."""
+    context = origin.context
+    return DeadLetter(
+        message,
+        name,
+        reason,
+        error,
+        attempts if origin.handler is not None else 0,
+        context.id,
+        context.correlation_id,
+        origin.box.name,
+        max(0.0, time.time() - context.time.timestamp()),
+        origin,
+    )
+
+
 def handler_name(handler: HandlerSpec | None) -> str:
     """Name a handler, or the publisher (None), for the log."""
-    return "the publisher" if handler is None else f"{handler.name} ({handler.location})"
+    return PUBLISHER if handler is None else f"{handler.name} ({handler.location})"
 
 
 def message_name(message: object) -> str:

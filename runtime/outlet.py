@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, cast
 
 from runtime._bus import EventBus
 from runtime._context import MessageContext
-from runtime.errors import SinkUnset
+from runtime.errors import SinkError, SinkUnset
 from runtime.sinks.base import Record, Sink
+from runtime.sinks.routing import Routing, Sinks, check_sink
 
 __all__ = ("Outlet",)
 
+UNWIND_SECONDS: Final = 1.0
+"""How long closing the sink may take when the time of the close is over."""
+
 
 class Outlet:
-    """Where events leave the process, if the terminal has a sink."""
+    """Where events leave the process, if the terminal has a sink.
 
-    def __init__(self, sink: Sink | None, terminal: str) -> None:
+    Raises `TypeError` if what it is given is none.
+    """
+
+    def __init__(self, sink: Sinks | None, terminal: str) -> None:
+        if sink is not None:
+            check_sink(sink)
         self.sunk = 0
         """How many events the store has confirmed."""
-        self._sink = sink
+        self._sink: Sink | None = Routing(sink, terminal) if isinstance(sink, Mapping) else sink
         self._terminal = terminal
         self._lock = asyncio.Lock()
         self._is_open = False
@@ -48,8 +57,17 @@ class Outlet:
         self._under_way += 1
         self._all_done.clear()
         try:
-            await self.open()
+            try:
+                await self.open()
+            except SinkError as error:
+                # Nothing of these has been written.
+                raise SinkError(str(error), records) from error
             await self._sink.sink(records)
+        except SinkError as error:
+            if isinstance(self._sink, Routing):
+                # Some of the stores may have confirmed theirs.
+                self.sunk += len(records) - len(error.records)
+            raise
         finally:
             self._under_way -= 1
             if self._under_way == 0:
@@ -67,12 +85,27 @@ class Outlet:
                     await opener()
                 self._is_open = True
 
+    async def _within(self, seconds: float, closer: Callable[[], Awaitable[object]]) -> None:
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                await closer()
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            msg = f"the sink of terminal {self._terminal!r} has not closed within {seconds:g} s"
+            raise TimeoutError(msg) from error
+
     async def close(self, timeout: float) -> None:
         """Close the sink, if it is open and can be closed, after the calls that are under way.
 
-        `timeout` is how many seconds those may take. A cancellation ends that wait, and is raised
-        when the sink is closed.
+        `timeout` is how many seconds those may take, and the closing, which has a little more in
+        any case. A cancellation ends that wait, and is raised when the sink is closed.
+
+        Raises `TimeoutError` if the sink has not closed in time, and what it raises.
         """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
         interruption: asyncio.CancelledError | None = None
         if self._under_way:
             try:
@@ -93,6 +126,6 @@ class Outlet:
             self._is_open = False
             closer = getattr(self._sink, "close", None)
             if closer is not None:
-                await closer()
+                await self._within(max(UNWIND_SECONDS, deadline - loop.time()), closer)
         if interruption is not None:
             raise interruption

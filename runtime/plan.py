@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from runtime._dispatch import Handler, Plan, Table
@@ -95,6 +95,11 @@ class Plans:
         """
         known = {each: self.flatten(each) for each in with_subclasses(self._heard)}
         return Table(known, self.flatten)
+
+    @property
+    def heard(self) -> Collection[type]:
+        """The classes that handlers are registered for."""
+        return self._heard.keys()
 
     def flatten(self, message_type: type) -> Plan:
         """Return the plan of a message class: what hears any class in its MRO."""

@@ -53,6 +53,11 @@ class MessageRegistry(Generic[E_co]):
         self._factories: list[FactorySpec] = []
 
     @property
+    def event_base(self) -> type:
+        """The class that the events derive from."""
+        return self._bases[0]
+
+    @property
     def handlers(self) -> tuple[HandlerSpec, ...]:
         """The handlers in registration order."""
         return tuple(self._handlers)

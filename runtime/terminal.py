@@ -7,7 +7,7 @@ from collections.abc import Generator, Hashable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from runtime._bus import EventBus, Scope, root_bus
 from runtime._sender import as_seconds
@@ -20,6 +20,7 @@ from runtime.explain import Explanation, explain
 from runtime.leftovers import Watch
 from runtime.lifetimes import Surroundings, Wired, Wiring
 from runtime.messages import DeadLetter, Delivery
+from runtime.names import TypeNames
 from runtime.plan import Plans
 from runtime.policies import MailboxPolicies, MailboxPolicy, check_count
 from runtime.publishers import Publisher, sequential
@@ -28,9 +29,15 @@ from runtime.reports import Counters, ShutdownReport, Stats
 from runtime.sinks.base import Sink
 from runtime.workers import worker_of
 
+if TYPE_CHECKING:
+    from runtime.sources.base import Source
+    from runtime.wire import CloudEvents
+
 __all__ = ("BusTerminal",)
 
 E = TypeVar("E")
+# A mapping's keys are invariant, and a checker may have found a metaclass for them.
+K = TypeVar("K", bound=type)
 
 
 @dataclass(eq=False, slots=True)
@@ -46,7 +53,8 @@ class BusTerminal(Generic[E]):
 
     It freezes when it is opened or at its first message, and belongs to the loop of that moment.
     `mailbox` bounds every mailbox, or maps message types to policies, of which the nearest in a
-    message's MRO counts. `concurrency` is how many messages of the root bus may be in flight at
+    message's MRO counts; `sink` is where events are persisted, or a mapping of the same kind.
+    `concurrency` is how many messages of the root bus may be in flight at
     once, besides those whose handlers wait for room in its pool, or are to be tried again. A chain
     of more than `max_hops` causes, each emitted by the handler of the one before, becomes a dead
     letter; None lets it go on. Actors whose mailbox has had nothing to do for `idle_timeout`
@@ -59,7 +67,7 @@ class BusTerminal(Generic[E]):
     def __init__(
         self,
         *registries: MessageRegistry[E],
-        sink: Sink | None = None,
+        sink: Sink | Mapping[K, Sink] | None = None,
         publisher: Publisher = sequential,
         mailbox: MailboxPolicy | Mapping[type, MailboxPolicy] = MailboxPolicy(),  # noqa: B008 -- immutable
         concurrency: int = 100,
@@ -93,6 +101,7 @@ class BusTerminal(Generic[E]):
         self._bus: EventBus[E] = root_bus(self._core)
         self._shutdown: asyncio.Task[ShutdownReport] | None = None
         self._watch: Watch | None = None
+        self._named: tuple[Plans, TypeNames] | None = None
 
     @property
     def bus(self) -> EventBus[E]:
@@ -163,10 +172,9 @@ class BusTerminal(Generic[E]):
 
         Raises what is wrong with the wiring, and `DuplicateHandler`; then nothing has changed.
         """
-        if self._plans is None:
-            self._registries = (*self._registries, registry)
-            return
-        self._layer(self._plans.including([registry]))
+        if self._plans is not None:
+            self._layer(self._plans.including([registry]))
+        self._registries = (*self._registries, registry)
 
     @contextmanager
     def override(self, mapping: Mapping[Any, object]) -> Generator[None]:
@@ -245,12 +253,15 @@ class BusTerminal(Generic[E]):
         mailbox of the same name.
 
         Raises `NoHandler` if the handler is not registered (any more), `ValueError` for a letter
-        that no terminal has written, and `MailboxFull`, `TerminalClosed` and `WrongLoop` as `emit`
-        does; then nothing was queued.
+        that no terminal has written or whose message could not be decoded, and `MailboxFull`,
+        `TerminalClosed` and `WrongLoop` as `emit` does; then nothing was queued.
         """
         origin, message = dead_letter.origin, dead_letter.message
         if origin is None:
             msg = f"no terminal has written {dead_letter}: there is nothing to redeliver it to"
+            raise ValueError(msg)
+        if dead_letter.reason == "undecodable":
+            msg = f"{dead_letter} is no message; its source keeps it, as in source.revive(id)"
             raise ValueError(msg)
         core = self._core
         self._bus._admit(message)  # noqa: SLF001
@@ -316,6 +327,60 @@ class BusTerminal(Generic[E]):
             self._shutdown = asyncio.create_task(self._close(timeout), name=f"{self.name}.close")
         with self._host.excused():
             return await asyncio.shield(self._shutdown)
+
+    async def consume(
+        self,
+        source: Source,
+        *,
+        max_attempts: int = 5,
+        backoff: float = 1.0,
+        max_backoff: float = 60.0,
+        concurrency: int = 100,
+        window: float | None = 300.0,
+        wire: CloudEvents | None = None,
+    ) -> None:
+        """Hand the events of a source to their handlers, until the terminal closes.
+
+        Each event goes to a mailbox as an `offer` from the root bus would. Events of one key are
+        handled in order, those of others at the same time, at most `concurrency` in hand. When all
+        handlers have returned, the event is acknowledged. If one has failed, the event is put back,
+        and handed out again after a pause that doubles from `backoff` to `max_backoff` seconds, to
+        all of its handlers; what is behind it under its key waits. After `max_attempts` it becomes
+        a dead letter, in the source too, and so does at once what cannot be decoded. An id that was
+        handled within the last `window` seconds is acknowledged and not handled again; None turns
+        that off. `wire` reads what the sink's has written.
+
+        Returns when the terminal closes: nothing more is taken then, what is in flight is finished
+        and acknowledged within the time of the close, and the rest is put back. Cancelling it does
+        the same, but returns at once; `close` waits for the rest.
+
+        Raises `SourceError` if the source cannot be opened; later it is tried until it is well.
+        Raises `ValueError` and `TypeError` for options that are wrong, such as a `window` of less
+        than two leases, and what `open` raises.
+        """
+        # A program that consumes nothing does not pay for what that takes.
+        from runtime.consuming import Consumer, Consumption
+
+        options = Consumption(source, max_attempts, backoff, max_backoff, concurrency, window, wire)
+        self._check_loop()
+        await self.open()
+        consumer = Consumer(self._host, self._bus, self._names, options)
+        task = self._host.intake.start(consumer.run(), consumer.stop)
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            consumer.stop()
+            raise
+        if not task.cancelled():
+            task.result()
+
+    def _names(self) -> TypeNames:
+        """Return the names of the message types of the current plans."""
+        plans = self._current()
+        if self._named is None or self._named[0] is not plans:
+            bases = [each.event_base for each in self._registries]
+            self._named = (plans, TypeNames(plans.heard, bases))
+        return self._named[1]
 
     def _check_loop(self) -> None:
         """Raise `WrongLoop` unless the terminal belongs to the running loop, or to none yet."""

@@ -47,7 +47,9 @@ ERRORS = {
     "ScopeClosed",
     "SinkError",
     "SinkUnset",
+    "SourceError",
     "TerminalClosed",
+    "Undecodable",
     "WrongLoop",
 }
 MODULES = [

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from runtime._context import MessageContext
+from runtime.names import type_name
 
 __all__ = ("Record", "Sink")
 
@@ -37,7 +38,7 @@ class Record(msgspec.Struct, frozen=True):
             headers = {**headers, **ids}
         return cls(
             context.id,
-            kind.__name__,
+            type_name(kind),
             context.time,
             None if key is None else str(key),
             headers,
@@ -49,11 +50,13 @@ class Sink(Protocol):
     """Anything that can persist records.
 
     A sink may also have ``async open()`` and ``async close()``: the terminal calls them when it
-    opens, or before the first record, and when it closes.
+    opens, or before the first record, and when it closes. An open that has failed is called again
+    before the next record. A close is cancelled when the terminal's time to close is over.
     """
 
     async def sink(self, records: Sequence[Record], /) -> None:
         """Persist all records, or raise `SinkError` and let none of them count as saved.
 
-        Returns once the store has confirmed.
+        Returns once the store has confirmed. May be called again while it runs. A record whose id
+        the store has already changes nothing.
         """

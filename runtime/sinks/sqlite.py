@@ -2,115 +2,106 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import queue
-import re
 import sqlite3
-import threading
 from collections.abc import Sequence
-from contextlib import closing
 from typing import Final
 
 import msgspec
 
+from runtime.database import Database, check_table
+from runtime.diagnosis import describe
 from runtime.errors import SinkError
+from runtime.policies import check_count, check_seconds
 from runtime.sinks.base import Record
+from runtime.wire import CloudEvents
 
 __all__ = ("SqliteSink",)
 
-PRAGMAS: Final = (
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
-    "PRAGMA busy_timeout=5000",
-)
+# An id that was deleted does not give its position to another event: whoever reads in the order of
+# positions would miss that one.
 CREATE: Final = (
     'CREATE TABLE IF NOT EXISTS "{table}" ('
-    "position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, type TEXT NOT NULL, "
+    "position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, type TEXT NOT NULL, "
     "time TEXT NOT NULL, key TEXT, headers TEXT NOT NULL, payload TEXT NOT NULL)"
 )
 INSERT: Final = (
     'INSERT INTO "{table}" (id, type, time, key, headers, payload) '
     "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
 )
-GROUP: Final = 64
-"""How many waiting `sink` calls may share one transaction."""
 
 Row = tuple[str, str, str, str | None, str, str]
 
 
-def as_row(record: Record) -> Row:
-    """Write a record as a row. Raises what msgspec raises for an event it cannot encode."""
+def as_row(record: Record, wire: CloudEvents) -> Row:
+    """Write a record as a row. Raises what `CloudEvents.encode` does."""
     return (
         record.id,
         record.type,
-        record.time.isoformat(),
+        # As in the payload; `isoformat` takes as long as all the rest.
+        msgspec.json.encode(record.time)[1:-1].decode(),
         record.key,
         msgspec.json.encode(dict(record.headers)).decode() if record.headers else "{}",
-        msgspec.json.encode(record.event).decode(),
+        wire.encode(record).decode(),
     )
 
 
-class Job:
-    """The rows of one `sink` call, and the future that its caller awaits."""
+def create_table(db: sqlite3.Connection, table: str) -> None:
+    """Make the table of events, if it is not there.
 
-    __slots__ = ("confirmed", "loop", "rows")
-
-    def __init__(self, rows: list[Row]) -> None:
-        self.rows = rows
-        self.loop = asyncio.get_running_loop()
-        self.confirmed: asyncio.Future[None] = self.loop.create_future()
-
-    def finish(self, error: Exception | None) -> None:
-        """Tell the caller, from the writer's thread."""
-        # The loop may be gone when the process ends in a hurry; then nobody waits.
-        if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self._finish, error)
-
-    def _finish(self, error: Exception | None) -> None:
-        if self.confirmed.done():
-            return
-        if error is None:
-            self.confirmed.set_result(None)
-        else:
-            self.confirmed.set_exception(error)
+    Raises `sqlite3.Error` if there is one of this name that cannot take events.
+    """
+    db.execute(CREATE.format(table=table))
+    try:
+        db.execute("EXPLAIN " + INSERT.format(table=table), (None,) * 6)
+    except sqlite3.OperationalError as error:
+        msg = f"its table {table!r} is another's: {error}; choose another with table="
+        raise sqlite3.NotSupportedError(msg) from error
 
 
 class SqliteSink:
     """Persist events as rows of a table: id, type, time, key, headers and a JSON payload.
 
-    One thread writes. Calls that wait at the same time share a transaction; each returns after
-    its commit, with ``synchronous=FULL`` in WAL mode: a confirmed event survives a crash of the
-    process and of the machine, as far as the disk keeps its word. An id that is in the table
-    already is left as it is. Cancelling a call does not undo rows that the thread has taken.
+    The payload is the whole event as a CloudEvent. One thread writes. Calls that wait at the same
+    time share a transaction; each returns after its commit, with ``synchronous=FULL`` in WAL mode:
+    a confirmed event survives a crash of the process and of the machine, as far as the disk keeps
+    its word. An id that is in the table already is left as it is. Cancelling a call that waits for
+    room leaves nothing written; after that its events are written all the same, all or none.
+
+    `timeout` is how many seconds to wait while another connection has the write lock. `capacity` is
+    how many events may wait to be written; then calls wait for room. `wire` writes the payload.
 
     Raises `ValueError` if `table` is not an identifier.
     """
 
-    def __init__(self, path: str | os.PathLike[str], table: str = "events") -> None:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", table):
-            msg = f"table must be a plain identifier, not {table!r}"
-            raise ValueError(msg)
-        self._path = os.fspath(path)
-        self._create = CREATE.format(table=table)
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        table: str = "events",
+        *,
+        timeout: float = 5.0,
+        capacity: int = 10_000,
+        wire: CloudEvents | None = None,
+    ) -> None:
+        check_table(table)
+        check_seconds("timeout", timeout)
+        check_count("capacity", capacity, 1)
         self._insert = INSERT.format(table=table)
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._writer: threading.Thread | None = None
+        self._wire = CloudEvents() if wire is None else wire
+        self._database = Database(
+            path, lambda db: create_table(db, table), timeout=timeout, capacity=capacity
+        )
 
     async def open(self) -> None:
         """Create the table if it is not there, and start the writer.
 
-        Raises `SinkError` if the file cannot be opened as a database.
+        Raises `SinkError` if the file cannot be used as a database.
         """
         try:
-            db = await asyncio.to_thread(self._connect)
-        except sqlite3.Error as error:
-            msg = f"{self._path} cannot be opened as an SQLite database: {error}"
+            await self._database.open()
+        except (sqlite3.Error, OSError, RuntimeError) as error:
+            msg = f"{self._database.path} cannot be opened as an SQLite database: {describe(error)}"
             raise SinkError(msg, ()) from error
-        self._writer = threading.Thread(
-            target=self._write, args=(db,), name=f"SqliteSink({self._path})", daemon=True
-        )
-        self._writer.start()
 
     async def sink(self, records: Sequence[Record], /) -> None:
         """Persist all records in one transaction, and return after its commit.
@@ -118,70 +109,24 @@ class SqliteSink:
         Raises `SinkError` if SQLite does not confirm, if an event has no JSON form, or if the
         sink is not open.
         """
-        if self._writer is None:
-            msg = f"{self._path}: the sink is not open; its terminal opens it"
-            raise SinkError(msg, records)
         try:
-            job = Job([as_row(record) for record in records])
-        except (TypeError, ValueError, msgspec.MsgspecError) as error:
-            msg = f"{self._path}: an event has no JSON form: {error}"
+            rows = [as_row(record, self._wire) for record in records]
+        except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+            msg = f"{self._database.path}: an event has no JSON form: {error}"
             raise SinkError(msg, records) from error
-        self._jobs.put(job)
+
+        def insert(db: sqlite3.Connection) -> None:
+            db.executemany(self._insert, rows)
+
         try:
-            await job.confirmed
+            await self._database.run(insert, len(rows))
         except Exception as error:
-            raise SinkError(self._describe(error), records) from error
+            msg = f"{self._database.path}: SQLite did not save the events: {describe(error)}"
+            raise SinkError(msg, records) from error
 
     async def close(self) -> None:
-        """Write what is waiting, and stop the writer."""
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            self._jobs.put(None)
-            await asyncio.to_thread(writer.join)
+        """Write what is waiting, and stop the writer.
 
-    def _describe(self, error: Exception) -> str:
-        return f"{self._path}: SQLite did not save the events: {error}"
-
-    def _connect(self) -> sqlite3.Connection:
-        # Made by one thread, used by one other.
-        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        try:
-            for pragma in PRAGMAS:
-                db.execute(pragma)
-            db.execute(self._create)
-        except sqlite3.Error:
-            db.close()
-            raise
-        return db
-
-    def _write(self, db: sqlite3.Connection) -> None:
-        """Commit jobs, as many together as are waiting, until told to stop."""
-        with closing(db):
-            running = True
-            while running:
-                group: list[Job] = []
-                while running and (not group or (len(group) < GROUP and not self._jobs.empty())):
-                    job = self._jobs.get()
-                    if job is None:
-                        running = False
-                    else:
-                        group.append(job)
-                failure = self._commit(db, group)
-                for job in group:
-                    # One bad batch must not take the others of its group down with it.
-                    alone = failure is not None and len(group) > 1
-                    job.finish(self._commit(db, [job]) if alone else failure)
-
-    def _commit(self, db: sqlite3.Connection, group: Sequence[Job]) -> Exception | None:
-        """Write a group in one transaction; return what kept it from being saved."""
-        try:
-            db.execute("BEGIN IMMEDIATE")
-            for job in group:
-                db.executemany(self._insert, job.rows)
-            db.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 -- handed to the callers
-            # Not SQLite's own only: text that is no Unicode, a number that is too large.
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            return error
-        return None
+        Cancelling it lets the calls fail that have not been begun.
+        """
+        await self._database.close()

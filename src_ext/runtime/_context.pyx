@@ -134,3 +134,24 @@ def caused_by(MessageContext cause not None):
     cdef MessageContext context = MessageContext.__new__(MessageContext)
     context.caused_by(cause)
     return context
+
+
+cdef uint64_t half(object number, int shift) except? 0:
+    """Return the upper or the lower half of 128 bits."""
+    return <uint64_t>((number >> shift) & 0xFFFFFFFFFFFFFFFF)
+
+
+def restored(object ids not None, long long stamp, object headers):
+    """Return the context of a message that comes from a store.
+
+    `ids` are those of the message, of its cause and of the first of its chain, each as the number
+    that a UUID is, 0 where there is none. `stamp` is the time in nanoseconds since the epoch.
+    """
+    cdef MessageContext context = MessageContext(headers=headers)
+    own, cause, correlation = ids
+    context.id_high, context.id_low = half(own, 64), half(own, 0)
+    context.causation_high, context.causation_low = half(cause, 64), half(cause, 0)
+    context.correlation_high = half(correlation, 64)
+    context.correlation_low = half(correlation, 0)
+    context.stamp = stamp
+    return context

@@ -192,6 +192,15 @@ cdef class Core:
         self.accept(self.mailbox(box.name) if box.forgotten else box, message)
         return message
 
+    def accept_failed(self, object event, object context, object reason, object error):
+        """Accept what a source has kept, and end it as failed: it reaches no handler any more."""
+        cdef Delivery message
+        message = new_delivery(self.table.find(event), event, context, PyContext_CopyCurrent())
+        self.count_accepted(message)
+        if self.observer is not None:
+            self.observer.emitted(event)
+        self.abandon(message, self.pool, FAILED, reason, error)
+
     def find_mailbox(self, object name not None):
         """Return the mailbox of a name, made if it is not there."""
         return self.mailbox(name)

@@ -9,7 +9,7 @@ from runtime._mailbox import Delivery, Mailbox
 from runtime._stopwatch import Stopwatch
 from runtime._wiring import Storage
 from runtime.bus import Host
-from runtime.messages import Command, DeadLetter
+from runtime.messages import Command, DeadLetter, DeadLetterReason
 
 class _Observer(Protocol):
     def emitted(self, event: object, /) -> None: ...
@@ -40,6 +40,13 @@ class Core:
     def post_again(
         self, box: Mailbox, plan: Plan, event: object, context: MessageContext | None
     ) -> Delivery: ...
+    def accept_failed(
+        self,
+        event: object,
+        context: MessageContext,
+        reason: DeadLetterReason,
+        error: BaseException,
+    ) -> None: ...
     def find_mailbox(self, name: Hashable) -> Mailbox: ...
     def post_notice(self, letter: DeadLetter, context: MessageContext) -> None: ...
     def schedule(self, box: Mailbox, message: Delivery, delay: float) -> None: ...

@@ -177,7 +177,7 @@ def check_results(output: Path, rows: list[dict[str, str]]) -> None:
     assert not (output / "flights.db-wal").exists()
     with closing(sqlite3.connect(output / "flights.db")) as db:
         saved = db.execute("SELECT type, payload FROM events ORDER BY position").fetchall()
-    payloads = [json.loads(payload) for _, payload in saved]
+    payloads = [json.loads(payload)["data"] for _, payload in saved]
     assert [(kind, each["row"]) for (kind, _), each in zip(saved, payloads, strict=True)] == events
     for payload in payloads:
         row = rows[payload["row"] - 1]

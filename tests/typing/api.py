@@ -26,8 +26,11 @@ from runtime import (
     use,
 )
 from runtime.sinks import SqliteSink
+from runtime.sources import SqliteSource
+from runtime.sources.sqlite import Buried
 from runtime.testing import track
 from runtime.threads import ThreadBus
+from runtime.wire import CloudEvents
 
 
 class UserEvent(Event):
@@ -217,3 +220,19 @@ async def main() -> ShutdownReport:
 
 
 assert_type(run(main()), ShutdownReport)
+
+
+def divide() -> None:
+    sinks = {UserCreated: SqliteSink("users.db"), UserEvent: SqliteSink("rest.db")}
+    BusTerminal(registry, sink=sinks)
+    BusTerminal(registry, sink={UserEvent: SqliteSink("users.db", wire=CloudEvents("/users"))})
+    BusTerminal(registry, sink={"UserEvent": SqliteSink("users.db")})  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+    BusTerminal(registry, sink="users.db")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def consume() -> None:
+    async with BusTerminal(registry) as terminal:
+        source = SqliteSource("events.db", group="mailers")
+        await terminal.consume(source, max_attempts=3)
+        assert_type(await source.dead_letters(), list[Buried])
+        await terminal.consume(SqliteSink("events.db"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
