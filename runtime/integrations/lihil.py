@@ -68,9 +68,15 @@ class BusPlugin:
         self._resolver.expect(node.dependent for node in ep_info.sig.dependencies.values())
         if not names:
             return func
+        plain = inspect.unwrap(func)
+        is_stream = inspect.isasyncgenfunction(plain)
+        # From a thread nothing can be opened.
+        in_thread = not is_stream and not inspect.iscoroutinefunction(plain)
 
         @wraps(func)
         async def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            if in_thread:
+                await self.terminal.open()
             async with self._bus(graph) as bus:
                 kwargs.update(dict.fromkeys(names, bus))
                 return await func(*args, **kwargs)
@@ -87,7 +93,7 @@ class BusPlugin:
         async def call_stream(*args: P.args, **kwargs: P.kwargs) -> R:
             return cast("R", stream(*args, **kwargs))
 
-        return call_stream if inspect.isasyncgenfunction(inspect.unwrap(func)) else call
+        return call_stream if is_stream else call
 
     @asynccontextmanager
     async def lifespan(self, app: Lihil) -> AsyncGenerator[None]:

@@ -255,6 +255,30 @@ async def test_a_stream_keeps_its_bus_until_its_last_item() -> None:
     await plugin.terminal.close()
 
 
+async def test_an_endpoint_in_a_thread_has_the_verbs_for_threads() -> None:
+    """Also if its first request is the first that the terminal hears of."""
+    seen: list[tuple[int, Session]] = []
+
+    async def handler(ping: Ping, ctx, session: Session):
+        seen.append((ping.number, session))
+
+    plugin = plugin_of(handler)
+    route = Route("/", plugins=[plugin])
+
+    @route.post
+    def ping(session: Shared, bus: PEventBus) -> None:
+        seen.append((0, session))
+        bus.from_thread.publish(Ping(1))
+        bus.from_thread.emit(Ping(2))
+
+    assert await call(route) == 200
+    await plugin.terminal.drain()
+    assert [number for number, _ in seen] == [0, 1, 2]
+    sessions = [session for _, session in seen]
+    assert sessions[0] is sessions[1] is not sessions[2]
+    await plugin.terminal.close()
+
+
 @pytest.mark.parametrize("items", [0, 1])
 async def test_a_stream_that_nobody_reads_to_its_end_leaves_no_scope(items: int) -> None:
     """A client that goes away ends the scope; one that never came has opened none."""
