@@ -26,6 +26,8 @@ NUMBERS = {
     *("year", "month", "day", "dep_time", "sched_dep_time", "dep_delay", "arr_time", "flight"),
     *("sched_arr_time", "arr_delay", "air_time", "distance", "hour", "minute"),
 }
+# Of ididi 1.8.4, on CPython 3.13 and later.
+TYPE_PARAMS = "ignore:Failing to pass a value:DeprecationWarning:ididi.utils.typing_utils"
 ROWS = 20_000
 BATCH = 500
 
@@ -67,7 +69,8 @@ class Service:
     """The service in a process of its own, and a client of it."""
 
     def __init__(self, folder: Path, *arguments: object) -> None:
-        program = (sys.executable, "-W", "error", "-m", "examples.flightboard", "--port", "0")
+        warnings = ("-W", "error", "-W", TYPE_PARAMS)
+        program = (sys.executable, *warnings, "-m", "examples.flightboard", "--port", "0")
         env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         self.process = subprocess.Popen(
             [*program, *map(str, arguments)],

@@ -565,7 +565,7 @@ async def test_a_thousand_requests_leave_nothing_behind() -> None:
     async def ping(number: int, session: Shared, bus: PEventBus) -> None:
         await bus.publish(Ping())
         bus.emit(Ping())
-        if number % 10 == 0:
+        if number % 2 == 0:
             await bus.publish(Pong())
 
     async def post(start: int) -> int:
@@ -579,8 +579,8 @@ async def test_a_thousand_requests_leave_nothing_behind() -> None:
         return sum(isinstance(each, kinds) for each in gc.get_objects())
 
     client, endpoint = LocalClient(), route.get_endpoint("POST")
+    # lihil keeps the last 128 exceptions, and all that they lead to; more than so many fail.
     first = await post(1)
-    # One for each of the 50 that fail would show; something small of another test's would not.
     assert await post(501) < first + 50
     stats = plugin.terminal.stats()
     assert (stats.scopes, stats.pending) == (0, 0)
