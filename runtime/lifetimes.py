@@ -175,6 +175,13 @@ def use(factory: Callable[..., Any], *, lifetime: Lifetime = "scoped") -> Use:
 
 
 @dataclass(frozen=True, slots=True)
+class Foreign:
+    """What the resolver serves."""
+
+    annotation: object
+
+
+@dataclass(frozen=True, slots=True)
 class Wired:
     """A provider, and what a call needs so that it can serve."""
 
@@ -366,6 +373,8 @@ class Wiring:
         source = self._source(parameter, consumer)
         if isinstance(source, FactorySpec):
             return self._factory(source, consumer, path)
+        if isinstance(source, Foreign):
+            return self._foreign(source.annotation, consumer, path)
         if source is not None:
             return source
         annotation = parameter.annotation
@@ -377,7 +386,9 @@ class Wiring:
         label = parameter.name if annotation is MISSING else f"{parameter.name}: {show(annotation)}"
         return self._finding(ProviderError, path, label, what, separator=".")
 
-    def _source(self, parameter: Parameter, consumer: Lifetime) -> Wired | FactorySpec | None:
+    def _source(
+        self, parameter: Parameter, consumer: Lifetime
+    ) -> Wired | FactorySpec | Foreign | None:
         """Find what serves a dependency, in the order that the documentation gives."""
         annotation = parameter.annotation
         marker: Use | None = None
@@ -398,8 +409,10 @@ class Wiring:
         if annotation is MISSING:
             return None
         resolver = self.around.resolver
-        if resolver is not None and resolver.provides(annotation):
-            return self._foreign(annotation)
+        # In full first: the container may have markers of its own.
+        for wanted in dict.fromkeys(filter(is_hashable, (parameter.annotation, annotation))):
+            if resolver is not None and resolver.provides(wanted):
+                return Foreign(wanted)
         if parameter.default is not MISSING:
             return Wired(Constant(parameter.default), f"the default {parameter.default!r}")
         return own_factory(annotation, consumer) if is_buildable(annotation) else None
@@ -408,12 +421,7 @@ class Wiring:
         """Return the provider of a factory that a consumer depends on."""
         lives = consumer if spec.lifetime == "transient" else spec.lifetime
         if RANK[lives] < RANK[consumer]:
-            who = "an actor" if consumer == "actor" else f"a {consumer}"
-            what = (
-                f"{who} object cannot depend on a {spec.lifetime} one, which ends before it; give "
-                f"one of them another lifetime"
-            )
-            return self._finding(LifetimeError, path, spec.label, what)
+            return self._outlived(spec.label, spec.lifetime, consumer, path)
         if spec.identity in self._building:
             return self._finding(ProviderError, path, spec.label, "it needs itself to be built")
         if self.base is not None and not self._reaches(spec, lives):
@@ -458,8 +466,11 @@ class Wiring:
             inner=inner.arguments,
         )
 
-    def _foreign(self, annotation: object) -> Wired:
+    def _foreign(self, annotation: object, consumer: Lifetime, path: Path) -> Wired:
         """Return what a foreign container serves; its own scope opens once for each of ours."""
+        if RANK["scoped"] < RANK[consumer]:
+            label = f"{show(annotation)} (from the resolver)"
+            return self._outlived(label, "scoped", consumer, path)
         key = ("foreign", annotation)
         if key not in self.built:
             opening = self.around.opening
@@ -473,6 +484,15 @@ class Wiring:
                 manages=True,
             )
         return self.built[key]
+
+    def _outlived(self, label: str, lives: Lifetime, consumer: Lifetime, path: Path) -> Wired:
+        """Note that something would end before what depends on it."""
+        who = "an actor" if consumer == "actor" else f"a {consumer}"
+        what = (
+            f"{who} object cannot depend on a {lives} one, which ends before it; give one of them "
+            f"another lifetime"
+        )
+        return self._finding(LifetimeError, path, label, what)
 
     def _reaches(self, spec: FactorySpec, lives: Lifetime) -> bool:
         """Say whether building an object comes to an overridden type."""

@@ -26,6 +26,7 @@ __all__ = (
     "read_guard",
     "read_handler",
     "read_parameters",
+    "show",
 )
 
 MISSING: Final = inspect.Parameter.empty

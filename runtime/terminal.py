@@ -108,6 +108,25 @@ class BusTerminal(Generic[E]):
         """The root bus: each publish opens a scope of its own, emits go to a pool."""
         return self._bus
 
+    @property
+    def resolver(self) -> Resolver | None:
+        """The foreign container that serves what the registries do not know.
+
+        An integration may set it on a terminal that was made without one. Setting it raises
+        `RuntimeError` once the terminal has frozen.
+        """
+        return self._resolver
+
+    @resolver.setter
+    def resolver(self, resolver: Resolver | None) -> None:
+        if self._plans is not None:
+            msg = (
+                f"terminal {self.name!r} has frozen: its wiring is decided, and a resolver would "
+                f"serve nothing; set it before the terminal is opened or gets a message"
+            )
+            raise RuntimeError(msg)
+        self._resolver = resolver
+
     def scope(self, name: Hashable | None = None, *, hold_emits: bool = False) -> Scope[E]:
         """Return a scope to enter with ``async with``.
 

@@ -10,6 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+# Of ididi 1.8.4, on CPython 3.13 and later.
+TYPE_PARAMS = "ignore:Failing to pass a value:DeprecationWarning:ididi.utils.typing_utils"
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
 
 
@@ -26,7 +28,7 @@ def test_snippets_run(path: Path, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(snippets(path), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-I", "-W", "error", str(program)],
+        [sys.executable, "-I", "-W", "error", "-W", TYPE_PARAMS, str(program)],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -85,6 +85,9 @@ ORDER = [
     "testing.tracking",
     "testing",
     "testing.pytest_plugin",
+    "integrations",
+    "integrations.ididi",
+    "integrations.lihil",
 ]
 
 FROM_CYTHON = re.compile(r"^\s*from (runtime[.\w]*) c?import", re.MULTILINE)
