@@ -419,6 +419,48 @@ async def test_bus_of_a_handler_with_a_timeout_ends_with_it() -> None:
             buses[0].emit(Slow())
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_bus_of_a_scoped_object_outlives_who_asked_for_it_first(is_async: bool) -> None:
+    """It is the scope's: the end of a handler's time is not that of the object."""
+    heard: list[Short] = []
+
+    class Mailer:
+        def __init__(self, bus: EventBus[Event]) -> None:
+            self.bus = bus
+
+    async def connect(bus: EventBus[Event]) -> Mailer:
+        return Mailer(bus)
+
+    async def hasty(start: Start, mailer: Mailer) -> None:
+        await mailer.bus.publish(Short())
+
+    async def patient(start: Start, mailer: Mailer) -> None:
+        await mailer.bus.publish(Short())
+
+    async def inner(slow: Slow, mailer: Mailer) -> None:
+        """Ask for it first, in a scope that is seen through another handler's time."""
+
+    async def outer(start: Start, bus: EventBus[Event]) -> None:
+        await bus.publish(Slow())
+
+    async def short(short: Short) -> None:
+        heard.append(short)
+
+    registry = MessageRegistry(event_base=Event)
+    registry.factory(connect if is_async else Mailer)
+    registry.register(outer, hasty, timeout=5)
+    registry.register(inner, patient, short)
+    async with BusTerminal(registry) as terminal:
+        await terminal.bus.publish(Start())
+        async with terminal.scope() as scope:
+            await scope.bus.publish(Start())
+            mailer = await scope.resolve(Mailer)
+            await mailer.bus.publish(Short())
+        with pytest.raises(ScopeClosed):
+            await mailer.bus.publish(Short())
+    assert len(heard) == 5
+
+
 async def test_emits_are_held_back_by_handlers_with_a_timeout() -> None:
     """They are those of the scope all the same."""
     heard: list[Short] = []
