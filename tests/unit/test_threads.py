@@ -15,6 +15,7 @@ from unit.support import terminal_with
 
 from runtime import (
     Command,
+    Delivery,
     Event,
     EventBus,
     MailboxPolicy,
@@ -340,6 +341,25 @@ async def test_a_delivery_can_be_awaited_on_another_loop() -> None:
             await waiting
 
         await in_thread(asyncio.run, elsewhere())
+
+
+async def test_a_handler_waits_for_what_a_thread_has_emitted_this_moment() -> None:
+    """The delivery can be waited for before the loop has looked."""
+    heard = Heard()
+
+    async def add(add: Add, bus: EventBus[Event]) -> int:
+        emitted: list[Delivery] = []
+        thread = threading.Thread(
+            target=lambda: emitted.append(bus.from_thread.emit(Tick(add.left), key="box"))
+        )
+        thread.start()
+        thread.join()
+        await emitted[0].wait()
+        return len(heard.numbers)
+
+    async with terminal_with(heard.tick, add) as terminal:
+        assert await terminal.bus.ask(Add(1, 2), key="adder") == 1
+    assert heard.numbers == [1]
 
 
 async def test_a_handlers_own_cancellation_reaches_the_thread() -> None:
