@@ -279,6 +279,10 @@ cdef class Reply:
             self.future.set_result(None)
         return 0
 
+    cdef bint is_given_up(self) except -1:
+        """Say whether nobody will take the reply, also where they have not come to know it yet."""
+        return self.has_ended or (self.future is not None and self.future.cancelled())
+
 
 @cython.final
 cdef class Actors:

@@ -499,7 +499,7 @@ cdef class Worker:
             core.host.end_excused()
         if message.kind == ASK:
             if state <= FAILED and (
-                message.callbacks is None or (<Reply>message.callbacks).has_ended
+                message.callbacks is None or (<Reply>message.callbacks).is_given_up()
             ):
                 core.host.late_reply(
                     message.event,

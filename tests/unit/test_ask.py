@@ -241,6 +241,29 @@ async def test_an_error_that_comes_too_late_is_told() -> None:
         assert_balanced(terminal.stats(), handled=1, failed=1)
 
 
+async def test_a_reply_that_comes_as_its_caller_is_cancelled() -> None:
+    """Nobody gets it, so it is a late one, although the caller has not had its turn yet."""
+    letters: list[DeadLetter] = []
+    gate = asyncio.Event()
+
+    async def wait_and_fail(command: Fail) -> int:
+        await gate.wait()
+        raise Boom
+
+    async def hear(letter: DeadLetter) -> None:
+        letters.append(letter)
+
+    async with terminal_with(wait_and_fail, hear) as terminal:
+        task = asyncio.create_task(terminal.bus.ask(Fail()))
+        await asyncio.sleep(1)
+        gate.set()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await terminal.drain()
+    assert [each.reason for each in letters] == ["late_reply"]
+
+
 async def test_an_ask_that_is_given_up_before_it_began_never_begins() -> None:
     """Whether its time is over or its caller is cancelled; it has expired."""
     sleeper = Sleeper()
