@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 from runtime._mailbox import Reply
@@ -52,6 +53,8 @@ class Deadlines:
         self._waiting: dict[float, deque[tuple[float, Reply[Any]]]] = {}
         self._timers: dict[float, asyncio.TimerHandle] = {}
         self._own: set[asyncio.TimerHandle] = set()
+        # A timer outlives the ask that it was made for, and must not keep that one's variables.
+        self._empty = Context()
 
     def make_timer(
         self, loop: asyncio.AbstractEventLoop, due: float, timeout: float, reply: Reply[Any]
@@ -60,7 +63,7 @@ class Deadlines:
 
         Hardly two asks have that in common. Whoever waits drops the timer.
         """
-        timer = loop.call_at(due, give_up, reply, timeout)
+        timer = loop.call_at(due, give_up, reply, timeout, context=self._empty)
         self._own.add(timer)
         return timer
 
@@ -80,7 +83,12 @@ class Deadlines:
             waiting.popleft()
         waiting.append((due, reply))
         if timeout not in self._timers:
-            self._timers[timeout] = loop.call_at(due, self._fire, loop, timeout, due)
+            self._set_timer(loop, timeout, due)
+
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, timeout: float, due: float) -> None:
+        self._timers[timeout] = loop.call_at(
+            due, self._fire, loop, timeout, due, context=self._empty
+        )
 
     def clear(self) -> None:
         """Forget all of them."""
@@ -97,8 +105,7 @@ class Deadlines:
             _, reply = waiting.popleft()
             give_up(reply, timeout)
         if waiting:
-            due = waiting[0][0]
-            self._timers[timeout] = loop.call_at(due, self._fire, loop, timeout, due)
+            self._set_timer(loop, timeout, waiting[0][0])
         else:
             del self._timers[timeout], self._waiting[timeout]
 

@@ -67,7 +67,8 @@ class Workers:
         """Give a worker a task."""
         task = WorkerTask(worker, loop)
         self.tasks.add(task)
-        task.add_done_callback(self._ended)
+        # Not in the variables of whoever has sent the message that it is started for.
+        task.add_done_callback(self._ended, context=Context())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(cast("WorkerTask", task))

@@ -5,6 +5,7 @@ import gc
 import traceback
 import weakref
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -297,6 +298,37 @@ async def test_nothing_is_kept_of_an_ask_that_is_over() -> None:
         futures = [each for each in gc.get_objects() if type(each) is asyncio.Future]
         assert len(futures) < 25
         assert_balanced(terminal.stats(), handled=200)
+
+
+@pytest.mark.parametrize("handed_down", [False, True])
+async def test_the_callers_variables_are_not_kept(handed_down: bool) -> None:
+    """The timer of asks that come one after the other has none of them."""
+    variable: ContextVar[object] = ContextVar("variable")
+    sleeper = Sleeper()
+
+    class Request:
+        """What a caller's context holds."""
+
+    async def call(command: Fail, bus: EventBus[Event]) -> int:
+        await bus.ask(Sleep(1.0), key="sleeper", timeout=60)
+        return 0
+
+    async with terminal_with(sleeper.sleep, call) as terminal:
+
+        async def ask() -> weakref.ref[Request]:
+            request = Request()
+            variable.set(request)
+            if handed_down:
+                await terminal.bus.ask(Fail(), key="caller", timeout=50)
+            else:
+                await terminal.bus.ask(Sleep(1.0), key="sleeper", timeout=60)
+            return weakref.ref(request)
+
+        gone = await asyncio.create_task(ask())
+        await terminal.drain()
+        await asyncio.sleep(0)
+        gc.collect()
+        assert gone() is None
 
 
 async def test_a_full_mailbox_refuses_an_ask() -> None:
