@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Coroutine
 from contextvars import Context
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from runtime._mailbox import Reply
 from runtime.errors import AskTimeout, shorten
@@ -14,6 +14,9 @@ from runtime.errors import AskTimeout, shorten
 __all__ = ("Deadlines", "no_time_left", "run_until")
 
 T = TypeVar("T")
+
+SWEEP: Final = 256
+"""From so many entries on, those that have ended are looked for behind those that have not."""
 
 
 def no_time_left(message: object) -> TimeoutError:
@@ -46,13 +49,15 @@ class Deadlines:
     """The replies that are waited for, and until when.
 
     Asks with the same timeout are due in the order in which they came, so they share a queue and a
-    timer; those that have ended leave it when they come to its head.
+    timer; those that have ended leave it when they come to its head, or when there are twice as
+    many entries, or queues, as the last sweep has left.
     """
 
     def __init__(self) -> None:
         self._waiting: dict[float, deque[tuple[float, Reply[Any]]]] = {}
         self._timers: dict[float, asyncio.TimerHandle] = {}
         self._own: set[asyncio.TimerHandle] = set()
+        self._limit = SWEEP
         # A timer outlives the ask that it was made for, and must not keep that one's variables.
         self._empty = Context()
 
@@ -78,9 +83,14 @@ class Deadlines:
         """End the wait for a reply when it is due, after `timeout` seconds of the loop's clock."""
         waiting = self._waiting.get(timeout)
         if waiting is None:
+            if len(self._waiting) >= self._limit:
+                self._sweep()
             waiting = self._waiting[timeout] = deque()
         while waiting and waiting[0][1].has_ended:
             waiting.popleft()
+        if len(waiting) >= self._limit:
+            self._sweep()
+            waiting = self._waiting[timeout]
         waiting.append((due, reply))
         if timeout not in self._timers:
             self._set_timer(loop, timeout, due)
@@ -89,6 +99,19 @@ class Deadlines:
         self._timers[timeout] = loop.call_at(
             due, self._fire, loop, timeout, due, context=self._empty
         )
+
+    def _sweep(self) -> None:
+        """Drop the asks that have ended, and the queues and timers that are of no use then."""
+        longest = 0
+        for timeout, waiting in list(self._waiting.items()):
+            left = deque(each for each in waiting if not each[1].has_ended)
+            if left:
+                self._waiting[timeout] = left
+                longest = max(longest, len(left))
+            else:
+                del self._waiting[timeout]
+                self._timers.pop(timeout).cancel()
+        self._limit = max(SWEEP, 2 * longest, 2 * len(self._waiting))
 
     def clear(self) -> None:
         """Forget all of them."""

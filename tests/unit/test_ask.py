@@ -300,6 +300,25 @@ async def test_nothing_is_kept_of_an_ask_that_is_over() -> None:
         assert_balanced(terminal.stats(), handled=200)
 
 
+@pytest.mark.parametrize("behind", [False, True], ids=["each its own timeout", "behind one"])
+async def test_asks_that_have_ended_do_not_gather(behind: bool) -> None:
+    """Neither behind one that takes long, nor if no two of them have the same timeout."""
+    sleeper = Sleeper()
+    async with terminal_with(sleeper.sleep) as terminal:
+        first = asyncio.create_task(terminal.bus.ask(Sleep(3_000.0), key="long", timeout=3_600))
+        await asyncio.sleep(0)
+        for number in range(2_000):
+            timeout = 3_600 if behind else 3_000 + number
+            await terminal.bus.ask(Sleep(0.0), key="short", timeout=timeout)
+        kept = [each for each in gc.get_objects() if type(each).__name__ in {"Ask", "deque"}]
+        assert len(kept) < 1_000
+        # The one that takes long is waited for as before.
+        assert not first.done()
+        assert await first == "slept 3000.0"
+        with pytest.raises(AskTimeout):
+            await terminal.bus.ask(Sleep(3_601.0), key="long", timeout=3_600)
+
+
 @pytest.mark.parametrize("handed_down", [False, True])
 async def test_the_callers_variables_are_not_kept(handed_down: bool) -> None:
     """The timer of asks that come one after the other has none of them."""
