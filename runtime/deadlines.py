@@ -56,7 +56,6 @@ class Deadlines:
     def __init__(self) -> None:
         self._waiting: dict[float, deque[tuple[float, Reply[Any]]]] = {}
         self._timers: dict[float, asyncio.TimerHandle] = {}
-        self._own: set[asyncio.TimerHandle] = set()
         self._limit = SWEEP
         # A timer outlives the ask that it was made for, and must not keep that one's variables.
         self._empty = Context()
@@ -66,16 +65,9 @@ class Deadlines:
     ) -> asyncio.TimerHandle:
         """End the wait for a reply by a timer of its own, for the rest of somebody's time.
 
-        Hardly two asks have that in common. Whoever waits drops the timer.
+        Hardly two asks have that in common. Whoever waits cancels the timer.
         """
-        timer = loop.call_at(due, give_up, reply, timeout, context=self._empty)
-        self._own.add(timer)
-        return timer
-
-    def drop(self, timer: asyncio.TimerHandle) -> None:
-        """Forget a timer."""
-        timer.cancel()
-        self._own.discard(timer)
+        return loop.call_at(due, give_up, reply, timeout, context=self._empty)
 
     def add(
         self, loop: asyncio.AbstractEventLoop, due: float, timeout: float, reply: Reply[Any]
@@ -84,12 +76,12 @@ class Deadlines:
         waiting = self._waiting.get(timeout)
         if waiting is None:
             if len(self._waiting) >= self._limit:
-                self._sweep()
+                self.sweep()
             waiting = self._waiting[timeout] = deque()
         while waiting and waiting[0][1].has_ended:
             waiting.popleft()
         if len(waiting) >= self._limit:
-            self._sweep()
+            self.sweep()
             waiting = self._waiting[timeout]
         waiting.append((due, reply))
         if timeout not in self._timers:
@@ -100,7 +92,7 @@ class Deadlines:
             due, self._fire, loop, timeout, due, context=self._empty
         )
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Drop the asks that have ended, and the queues and timers that are of no use then."""
         longest = 0
         for timeout, waiting in list(self._waiting.items()):
@@ -112,13 +104,6 @@ class Deadlines:
                 del self._waiting[timeout]
                 self._timers.pop(timeout).cancel()
         self._limit = max(SWEEP, 2 * longest, 2 * len(self._waiting))
-
-    def clear(self) -> None:
-        """Forget all of them."""
-        for timer in (*self._timers.values(), *self._own):
-            timer.cancel()
-        self._timers.clear()
-        self._waiting.clear()
 
     def _fire(self, loop: asyncio.AbstractEventLoop, timeout: float, due: float) -> None:
         waiting = self._waiting[timeout]

@@ -235,7 +235,7 @@ cdef class Ask(Reply):
             (<Wait>self.edge).erase()
             self.edge = None
         if self.timer is not None:
-            (<Sender>self.sender).core.host.deadlines.drop(self.timer)
+            self.timer.cancel()
             self.timer = None
         if message is not None:
             if message.state == QUEUED:

@@ -418,6 +418,30 @@ async def test_who_asks_a_terminal_that_closes_is_told() -> None:
     assert_balanced(terminal.stats(), failed=1, rejected_at_close=1, pending=0)
 
 
+async def test_a_handler_that_outlives_the_close_keeps_nobody_waiting() -> None:
+    """Its caller's time is over when it said."""
+    gate = asyncio.Event()
+
+    async def stubborn(command: Fail) -> int:
+        while not gate.is_set():
+            try:
+                await gate.wait()
+            except asyncio.CancelledError:
+                continue
+        return 1
+
+    terminal = terminal_with(stubborn)
+    task = asyncio.create_task(terminal.bus.ask(Fail(), timeout=30))
+    await asyncio.sleep(1)
+    report = await terminal.close(timeout=0)
+    assert len(report.stuck) == 1
+    with pytest.raises(AskTimeout):
+        await task
+    assert asyncio.get_running_loop().time() == 30
+    gate.set()
+    await asyncio.sleep(0)
+
+
 async def test_what_cannot_be_asked_is_refused() -> None:
     """No handler, no time, no scope any more: nothing is queued then."""
     async with terminal_with(add) as terminal:
