@@ -152,22 +152,24 @@ cdef class Ask(Reply):
         plan.counts.asked += 1
         return 0
 
-    cdef double due(self, double now) except -1:
+    cdef double due(self, double now) except? -1:
         """Return when the wait is over, on the loop's clock."""
         cdef double timeout = seconds("timeout", self.timeout)
+        cdef double end = now + timeout
         cdef double deadline
         cdef Sender sender = <Sender>self.sender
         if sender.timed:
             deadline = deadline_of(sender.storage)
             if deadline <= now:
                 raise AskTimeout.before_start(self.command)
-            if deadline < now + timeout:
+            if deadline < end:
                 self.timeout = deadline - now
                 self.timer = sender.core.host.deadlines.make_timer(
                     sender.core.loop, deadline, self.timeout, self
                 )
                 return deadline
-        return now + timeout
+        # Zero means no end; this is the end at the very start of a loop's clock.
+        return end if end != 0 else -1
 
     cdef Wait draw(self, Mailbox box, object command):
         """Enter the wait of the handler that asks, if one does. Raises `DeadlockError`."""

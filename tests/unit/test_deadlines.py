@@ -228,6 +228,24 @@ async def test_nothing_is_begun_when_no_time_is_left(
     assert (stats.emitted, stats.asked) == (1, 1)
 
 
+async def test_no_time_at_the_start_of_the_clock() -> None:
+    """Zero seconds from zero on are no time, not all of it."""
+    story = Story()
+
+    async def go(command: Go, bus: EventBus[Event]) -> str:
+        with pytest.raises(TimeoutError):
+            await bus.publish(Slow())
+        return "done"
+
+    async with terminal_of(story, go) as terminal:
+        await terminal.bus.emit(Short()).wait()
+        await asyncio.sleep(0)
+        # A worker is there, so it is carried out in this turn.
+        assert await terminal.bus.ask(Go(), timeout=0) == "done"
+        assert now() == 0
+    assert story.seen == []
+
+
 async def test_publish_that_is_awaited_too_late() -> None:
     """It was called in time, but not awaited: its handler does not begin."""
     story = Story()
