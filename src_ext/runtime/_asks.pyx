@@ -29,9 +29,9 @@ from runtime._worker cimport Worker
 
 import asyncio
 import sys
-from asyncio import current_task
+from asyncio import _get_running_loop, current_task
 
-from runtime.errors import AskTimeout, NoHandler
+from runtime.errors import AskTimeout, NoHandler, WrongLoop
 
 cdef object Task = asyncio.Task
 # Which task a loop runs: CPython 3.12 has compiled functions for it, before that there is a dict.
@@ -209,10 +209,6 @@ cdef class Ask(Reply):
                 core.inline_left = INLINE
                 self.is_pausing = True
             core.inline_left -= 1
-            message.box = box
-            core.count_accepted(message)
-            core.running += 1
-            box.active += 1
             run_inline(core.idler, box, message)
         else:
             core.accept(box, message)
@@ -290,7 +286,7 @@ cdef object swap(object loop, object task):
 
 
 cdef int run_inline(Worker worker, Mailbox box, Delivery message) except -1:
-    """Handle a message in the turn of whoever asks, by a worker that is parked.
+    """Accept a message, and handle it in the turn of whoever asks, by a worker that is parked.
 
     If the handler suspends, the worker goes on with it in its own turn.
     """
@@ -299,8 +295,16 @@ cdef int run_inline(Worker worker, Mailbox box, Delivery message) except -1:
     cdef object wakeup = worker.wakeup
     cdef object outcome = ENDED
     cdef bint is_broken = False
-    cdef long long since = core.stopwatch.interrupt()
+    cdef long long since
     cdef object asker = swap(loop, worker.task)
+    if asker is None and _get_running_loop() is not loop:
+        swap(loop, None)
+        raise WrongLoop.of_loop(core.host.name)
+    since = core.stopwatch.interrupt()
+    message.box = box
+    core.count_accepted(message)
+    core.running += 1
+    box.active += 1
     core.parked = core.idler = None
     worker.box = box
     worker.message = message

@@ -305,6 +305,29 @@ def test_another_loop_of_the_same_thread_is_refused() -> None:
     other.close()
 
 
+def test_another_loop_of_the_same_thread_cannot_ask() -> None:
+    """Also not where a worker waits for work, and would do it at once."""
+    heard = Heard()
+    mine, other = asyncio.new_event_loop(), asyncio.new_event_loop()
+    terminal = terminal_with(heard.tick, heard.add)
+
+    async def ask() -> int:
+        return await terminal.bus.ask(Add(1, 2), key="box")
+
+    async def warm() -> None:
+        assert await ask() == 3
+        await asyncio.sleep(0)
+
+    mine.run_until_complete(warm())
+    with pytest.raises(WrongLoop, match="belongs to another loop of this thread"):
+        other.run_until_complete(ask())
+    assert terminal.stats().emitted == 1
+    mine.run_until_complete(warm())
+    mine.run_until_complete(terminal.close())
+    mine.close()
+    other.close()
+
+
 async def test_a_closed_terminal_and_a_left_scope_refuse() -> None:
     """The thread is told what it would be told on the loop."""
     heard = Heard()
