@@ -181,7 +181,7 @@ cdef class Worker:
             outcome, self.pending = self.pending, None
             self.has_pending = False
             self.wakeup = None
-            if error is None:
+            if error is None or self.passes_on(error, outcome):
                 return outcome
         if self.coroutine is not None:
             self.core.searching += 1
@@ -200,6 +200,11 @@ cdef class Worker:
             raise error
         self.wakeup = None
         return self.work()
+
+    cdef bint passes_on(self, object error, object awaited) except -1:
+        """Say whether a cancellation has gone to what the handler awaits, as a task's own does."""
+        cdef object cancel = getattr(awaited, "cancel", None)
+        return isinstance(error, CancelledError) and cancel is not None and cancel()
 
     cdef int give_up(self, object error) except -1:
         """End a worker that something has failed under which must not fail.
