@@ -47,5 +47,6 @@ cdef class Worker:
     cdef int hand_over(self) except -1
     cdef int retire(self) except -1
     cdef object proceed(self, object error)
+    cdef bint passes_on(self, object error, object awaited) except -1
     cdef int give_up(self, object error) except -1
     cdef int bequeath(self) except -1

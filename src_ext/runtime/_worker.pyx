@@ -145,6 +145,11 @@ cdef class Worker:
         return self.box if self.message is not None else None
 
     @property
+    def handled(self):
+        """The message that is being handled, or None."""
+        return self.message
+
+    @property
     def hears_dead_letters(self):
         """Whether the handler that runs is one of a dead letter."""
         return self.message is not None and self.message.kind == NOTICE
@@ -181,7 +186,7 @@ cdef class Worker:
             outcome, self.pending = self.pending, None
             self.has_pending = False
             self.wakeup = None
-            if error is None:
+            if error is None or self.passes_on(error, outcome):
                 return outcome
         if self.coroutine is not None:
             self.core.searching += 1
@@ -200,6 +205,11 @@ cdef class Worker:
             raise error
         self.wakeup = None
         return self.work()
+
+    cdef bint passes_on(self, object error, object awaited) except -1:
+        """Say whether a cancellation has gone to what the handler awaits, as a task's own does."""
+        cdef object cancel = getattr(awaited, "cancel", None)
+        return isinstance(error, CancelledError) and cancel is not None and cancel()
 
     cdef int give_up(self, object error) except -1:
         """End a worker that something has failed under which must not fail.
@@ -499,7 +509,7 @@ cdef class Worker:
             core.host.end_excused()
         if message.kind == ASK:
             if state <= FAILED and (
-                message.callbacks is None or (<Reply>message.callbacks).has_ended
+                message.callbacks is None or (<Reply>message.callbacks).is_given_up()
             ):
                 core.host.late_reply(
                     message.event,

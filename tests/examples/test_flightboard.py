@@ -176,7 +176,7 @@ def check_store(database: Path, rows: list[Row]) -> None:
         for number, row in enumerate(rows, 1)
         for kind in kinds_of(row)
     ]
-    payloads = [(kind, json.loads(payload)) for kind, payload in saved]
+    payloads = [(kind, json.loads(payload)["data"]) for kind, payload in saved]
     assert [(kind, each["row"], each["tailnum"]) for kind, each in payloads] == told
 
 
@@ -212,7 +212,7 @@ def test_the_service_feeds_itself_and_goes_on_where_it_was(
                 assert service.stop(signal.SIGTERM) == ""
     with closing(sqlite3.connect(tmp_path / "flightboard.db")) as db:
         (number,) = db.execute(
-            "SELECT count(DISTINCT json_extract(payload, '$.row')) FROM events"
+            "SELECT count(DISTINCT json_extract(payload, '$.data.row')) FROM events"
         ).fetchone()
     check_store(tmp_path / "flightboard.db", rows[:number])
 
