@@ -145,6 +145,11 @@ cdef class Worker:
         return self.box if self.message is not None else None
 
     @property
+    def handled(self):
+        """The message that is being handled, or None."""
+        return self.message
+
+    @property
     def hears_dead_letters(self):
         """Whether the handler that runs is one of a dead letter."""
         return self.message is not None and self.message.kind == NOTICE

@@ -2,14 +2,25 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from itertools import product
 from typing import Any, ClassVar
 
 import pytest
 from reliability.support import Boom, Work, assert_ledger, proven, turns
 
-from runtime import BusTerminal, Command, Event, EventBus, MailboxPolicy, MessageRegistry
+from runtime import (
+    BusTerminal,
+    Command,
+    Event,
+    EventBus,
+    MailboxPolicy,
+    MessageContext,
+    MessageRegistry,
+    Retry,
+)
 from runtime.errors import AskTimeout, DeadlockError, DeliveryFailed
+from runtime.publishers import Listener
 
 LONG = 1000.0
 """Seconds that no scenario takes."""
@@ -397,6 +408,37 @@ async def test_task_that_outlives_its_handler_keeps_no_place() -> None:
         for task in tasks:
             assert await task == 1
     assert max(most) == 2
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["begins late", "begins early"])
+async def test_handler_that_its_publisher_does_not_wait_for_is_nobody(early: bool) -> None:
+    """The worker that has started it handles another message meanwhile, which is not blamed."""
+    tasks: list[asyncio.Task[None]] = []
+    gate = asyncio.Event()
+    replies: list[int] = []
+
+    async def careless(event: Any, context: MessageContext, listeners: Sequence[Listener]) -> None:
+        tasks.extend(asyncio.ensure_future(each(event, context)) for each in listeners)
+        if early:
+            await turns(2)
+
+    async def handle(work: Work) -> None:
+        await gate.wait()
+        # By a bus that knows nothing of the handler.
+        replies.append(await terminal.bus.ask(Visit(), key="b", timeout=LONG))
+
+    async def visit(visit: Visit) -> int:
+        if visit.path:
+            gate.set()
+            await turns(10)
+        return 1
+
+    async with proven(handle, visit, publisher=careless) as terminal:
+        await terminal.bus.emit(Work(0), key="a").wait()
+        assert await terminal.bus.ask(Visit(("busy",)), key="b", timeout=LONG) == 1
+        await asyncio.gather(*tasks)
+    assert replies == [1]
+    assert_ledger(terminal.stats(), emitted=3, handled=3)
 
 
 async def test_wait_that_has_ended_is_none(expected_logs: list[str]) -> None:
