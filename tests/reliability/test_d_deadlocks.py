@@ -540,6 +540,68 @@ async def test_handler_that_fails_leaves_no_edge(expected_logs: list[str]) -> No
     assert_ledger(terminal.stats(), emitted=4, handled=2, failed=1, expired=1)
 
 
+async def test_attempt_that_fails_leaves_no_edge() -> None:
+    """A task of the first attempt still waits: the second is not blamed for it."""
+    tasks: list[asyncio.Task[int]] = []
+    gate = asyncio.Event()
+
+    async def handle(work: Work, bus: EventBus[Event]) -> None:
+        if work.number:
+            return
+        if not tasks:
+            tasks.append(asyncio.create_task(bus.ask(Visit(("a",)), key="b", timeout=LONG)))
+            await turns(2)
+            raise Boom
+        gate.set()
+        await turns(10)
+
+    async def visit(visit: Visit, bus: EventBus[Event]) -> int:
+        if not visit.path:
+            return 0
+        await gate.wait()
+        return await bus.ask(Visit(), key=visit.path[0], timeout=LONG) + 1
+
+    registry = MessageRegistry(event_base=Event)
+    registry.register(handle, retry=Retry(attempts=2, on=(Boom,)))
+    registry.register(visit)
+    async with BusTerminal(registry) as terminal:
+        await terminal.bus.emit(Work(0), key="a").wait()
+        assert await tasks[0] == 1
+    assert_ledger(terminal.stats(), emitted=3, handled=3)
+
+
+async def test_attempt_that_fails_keeps_no_place() -> None:
+    """The pool starts as many as before, though a task of the first attempt waits all along."""
+    tasks: list[asyncio.Task[int]] = []
+    running: list[Work] = []
+    most: list[int] = []
+
+    async def handle(work: Work, bus: EventBus[Event]) -> None:
+        if work.number == 0 and not tasks:
+            tasks.append(asyncio.create_task(bus.ask(Visit(), key="b", timeout=LONG)))
+            await turns(3)
+            raise Boom
+        running.append(work)
+        most.append(len(running))
+        await asyncio.sleep(10 if work.number == 0 else 1)
+        running.remove(work)
+
+    async def visit(visit: Visit) -> int:
+        await asyncio.sleep(100)
+        return 1
+
+    registry = MessageRegistry(event_base=Event)
+    registry.register(handle, retry=Retry(attempts=2, on=(Boom,), backoff=1, jitter=False))
+    registry.register(visit)
+    async with BusTerminal(registry, concurrency=1) as terminal:
+        for number in range(30):
+            terminal.bus.emit(Work(number))
+        await terminal.drain()
+        assert await tasks[0] == 1
+    # For a moment one more than the limit: the one whose pause is over goes on at once.
+    assert max(most) == 2
+
+
 async def test_an_alarm_is_for_those_that_wait() -> None:
     """A mailbox that is asked by many, and asks others, is in no circle."""
     traveller = Traveller()
