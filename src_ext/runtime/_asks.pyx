@@ -84,8 +84,15 @@ cdef class Ask(Reply):
 
     def close(self):
         """Give up: a command that has not been started will not be."""
+        self.check_idle()
         self.is_begun = True
         self.clean_up()
+
+    cdef int check_idle(self) except -1:
+        """Raise `ValueError` in what is carried out in its turn, as a coroutine does."""
+        if self.is_begun and not self.is_over and self.iterator is None and not self.has_ended:
+            raise ValueError("ask() is executing already")
+        return 0
 
     cdef PySendResult proceed(self, PyObject** result) noexcept:
         """Begin or continue: a new reference to what is yielded or returned, unless that fails."""
@@ -114,6 +121,7 @@ cdef class Ask(Reply):
                 self.clean_up()
                 raise
         elif not self.has_ended:
+            self.check_idle()
             return next(self.iterator)
         self.clean_up()
         return self.take()

@@ -5,6 +5,7 @@ Nothing of that is to be seen, but that it is faster: what holds for other messa
 
 import asyncio
 from contextvars import ContextVar
+from typing import Any
 
 import pytest
 from unit.support import terminal_with
@@ -144,6 +145,27 @@ async def test_a_cancelled_handler_leaves_no_task_behind() -> None:
         assert outcomes == ["cancelled", "ended"]
         await asyncio.sleep(60)
         assert outcomes == ["cancelled", "ended"]
+
+
+async def test_a_handler_cannot_drive_what_it_is_carried_out_by() -> None:
+    """The ask says that it is executing, as a coroutine does, and gets its reply."""
+    asks: list[Any] = []
+
+    async def do(command: Do) -> object:
+        for call in (
+            lambda: asks[0].send(None),
+            lambda: next(asks[0]),
+            lambda: asks[0].throw(LookupError()),
+            lambda: asks[0].close(),
+        ):
+            with pytest.raises(ValueError, match="executing already"):
+                call()
+        return "done"
+
+    async with terminal_with(do, tick) as terminal:
+        await warmed(terminal)
+        asks.append(terminal.bus.ask(Do(), key="box"))
+        assert await asks[0] == "done"
 
 
 async def test_context_variables_are_the_callers_and_stay_inside() -> None:
