@@ -176,10 +176,11 @@ cdef class DeliveryWait:
             self.raise_failure()
             raise StopIteration
         if self.future is None:
-            self.future = get_running_loop().create_future()
-            self.iterator = self.future.__await__()
+            future = get_running_loop().create_future()
             if self.edge is not None:
-                self.edge.draw(self.future)
+                self.edge.draw(future)
+            self.future = future
+            self.iterator = future.__await__()
             if self.message.callbacks is None:
                 self.message.callbacks = [self]
             else:

@@ -335,6 +335,24 @@ async def test_handler_waits_for_its_own_emit(key: str | None) -> None:
     assert_ledger(terminal.stats(), emitted=2, handled=2)
 
 
+async def test_wait_that_would_close_a_circle_does_so_again() -> None:
+    """Whoever awaits it once more is told once more, and does not wait for ever."""
+    told: list[DeadlockError] = []
+
+    async def handle(work: Work, bus: EventBus[Event]) -> None:
+        if work.number:
+            return
+        wait = bus.emit(Work(1)).wait()
+        for _ in range(2):
+            with pytest.raises(DeadlockError) as caught:
+                await wait
+            told.append(caught.value)
+
+    async with proven(handle) as terminal:
+        await terminal.bus.emit(Work(0), key="box").wait()
+    assert len(told) == 2
+
+
 @pytest.mark.parametrize("key", [None, "box"])
 async def test_handler_waits_for_itself(key: str | None) -> None:
     """Nothing could be further from an end."""
