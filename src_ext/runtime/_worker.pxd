@@ -42,7 +42,6 @@ cdef class Worker:
     cdef int complete(self) except -1
     cdef bint cut_off(self, object error)
     cdef int reject(self) except -1
-    cdef int expire(self) except -1
     cdef int leave_box(self) except -1
     cdef int hand_over(self) except -1
     cdef int retire(self) except -1

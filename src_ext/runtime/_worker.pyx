@@ -36,7 +36,6 @@ from runtime._dispatch cimport (
 from runtime._mailbox cimport (
     ASK,
     CONTROL,
-    EXPIRED,
     FAILED,
     HANDLED,
     NOTICE,
@@ -53,7 +52,7 @@ from runtime._wiring cimport new_storage
 import logging
 from asyncio import CancelledError, current_task
 
-from runtime.errors import AskTimeout, TerminalClosed
+from runtime.errors import TerminalClosed
 
 cdef object logger = logging.getLogger("runtime")
 
@@ -99,10 +98,7 @@ cdef class Worker:
 
     def send(self, object value):
         """Continue; a task only ever sends None."""
-        cdef object outcome = self.step(None)
-        if outcome is ENDED:
-            raise StopIteration
-        return outcome
+        return self.__next__()
 
     def throw(self, object kind, object value=None, object traceback=None):
         """Raise inside the handler that is running, or end the worker that runs none."""
@@ -307,7 +303,8 @@ cdef class Worker:
         if message.expires != 0 and message.index == 0 and self.task is None and (
             self.core.loop.time() >= message.expires
         ):
-            self.expire()
+            self.core.expire(message, self.box)
+            self.stopwatch.start()
             return ENDED
         message.state = RUNNING
         if not plan.simple and plan.publisher is not None and message.index == 0 and plan.count > 0:
@@ -526,21 +523,6 @@ cdef class Worker:
     cdef bint cut_off(self, object error):
         """Say whether an error is what the close does to a handler."""
         return self.core.phase >= CLOSED and isinstance(error, (CancelledError, TerminalClosed))
-
-    cdef int expire(self) except -1:
-        """End a message whose time is over before its handlers have run."""
-        cdef Delivery message = self.message
-        message.state = EXPIRED
-        if message.kind == CONTROL:
-            message.failures = [self.core.host.no_time_left(message.event)]
-        elif message.kind == ASK:
-            message.failures = [AskTimeout.before_start(message.event)]
-        else:
-            self.core.bury(
-                message, self.box, None, "expired", self.core.host.too_late(message.event), 0
-            )
-        self.stopwatch.start()
-        return 0
 
     cdef int reject(self) except -1:
         """Turn a message away, or what its last handlers missed because of the close."""
