@@ -11,7 +11,7 @@ import logging
 from asyncio import _get_running_loop, current_task, get_running_loop
 from inspect import iscoroutinefunction
 
-from runtime.errors import DeliveryFailed, ScopeClosed
+from runtime.errors import DeadlockError, DeliveryFailed, ScopeClosed
 
 cdef object logger = logging.getLogger("runtime")
 
@@ -176,6 +176,12 @@ cdef class DeliveryWait:
             self.raise_failure()
             raise StopIteration
         if self.future is None:
+            if (
+                self.message.state == HELD
+                and self.message.reply is not None
+                and self.message.reply is current_task()
+            ):
+                raise DeadlockError.of_held(self.message.event)
             future = get_running_loop().create_future()
             if self.edge is not None:
                 self.edge.draw(future)
