@@ -34,8 +34,8 @@ from asyncio import _get_running_loop, current_task
 from runtime.errors import AskTimeout, NoHandler, WrongLoop
 
 cdef object Task = asyncio.Task
-# Which task a loop runs: CPython 3.12 has compiled functions for it, before that there is a dict.
-cdef bint HAS_SWAP = sys.version_info >= (3, 12)
+# Which task a loop runs: up to CPython 3.13 a dict knows, from then on only compiled functions do.
+cdef bint HAS_SWAP = sys.version_info >= (3, 14)
 cdef object swap_current_task = asyncio.tasks._swap_current_task if HAS_SWAP else None
 cdef dict current_tasks = None if HAS_SWAP else asyncio.tasks._current_tasks
 
