@@ -411,7 +411,7 @@ class Host:
                             await timed
                         else:
                             # A task of the publisher's own, which says nothing about its message.
-                            await HandlerTask(timed, worker)
+                            await HandlerTask(timed, worker, message)
                 except Exception as error:  # noqa: BLE001 -- recorded
                     handler.tally.count_failure()
                     message.add_dead_letter(

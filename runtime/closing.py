@@ -58,10 +58,10 @@ class Shutdown:
         # Handlers may have stood in line since.
         host.lines.dismiss(everybody=True)
         core.reject_delayed(host.delays.clear())
-        # Whoever asks is told by the end of its command, which comes now.
-        host.deadlines.clear()
         passivating = host.passivation.give_up()
         stuck = await self.stop_workers()
+        # Whoever asks has been told by the end of its command, unless its handler goes on.
+        host.deadlines.sweep()
         if passivating:
             await self.within(UNWIND_SECONDS, functools.partial(asyncio.wait, passivating))
             report(

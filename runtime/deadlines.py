@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from contextvars import Context
+from typing import Any, Final, TypeVar
 
 from runtime._mailbox import Reply
 from runtime.errors import AskTimeout, shorten
@@ -13,6 +14,9 @@ from runtime.errors import AskTimeout, shorten
 __all__ = ("Deadlines", "no_time_left", "run_until")
 
 T = TypeVar("T")
+
+SWEEP: Final = 256
+"""From so many entries on, those that have ended are looked for behind those that have not."""
 
 
 def no_time_left(message: object) -> TimeoutError:
@@ -45,29 +49,25 @@ class Deadlines:
     """The replies that are waited for, and until when.
 
     Asks with the same timeout are due in the order in which they came, so they share a queue and a
-    timer; those that have ended leave it when they come to its head.
+    timer; those that have ended leave it when they come to its head, or when there are twice as
+    many entries, or queues, as the last sweep has left.
     """
 
     def __init__(self) -> None:
         self._waiting: dict[float, deque[tuple[float, Reply[Any]]]] = {}
         self._timers: dict[float, asyncio.TimerHandle] = {}
-        self._own: set[asyncio.TimerHandle] = set()
+        self._limit = SWEEP
+        # A timer outlives the ask that it was made for, and must not keep that one's variables.
+        self._empty = Context()
 
     def make_timer(
         self, loop: asyncio.AbstractEventLoop, due: float, timeout: float, reply: Reply[Any]
     ) -> asyncio.TimerHandle:
         """End the wait for a reply by a timer of its own, for the rest of somebody's time.
 
-        Hardly two asks have that in common. Whoever waits drops the timer.
+        Hardly two asks have that in common. Whoever waits cancels the timer.
         """
-        timer = loop.call_at(due, give_up, reply, timeout)
-        self._own.add(timer)
-        return timer
-
-    def drop(self, timer: asyncio.TimerHandle) -> None:
-        """Forget a timer."""
-        timer.cancel()
-        self._own.discard(timer)
+        return loop.call_at(due, give_up, reply, timeout, context=self._empty)
 
     def add(
         self, loop: asyncio.AbstractEventLoop, due: float, timeout: float, reply: Reply[Any]
@@ -75,19 +75,35 @@ class Deadlines:
         """End the wait for a reply when it is due, after `timeout` seconds of the loop's clock."""
         waiting = self._waiting.get(timeout)
         if waiting is None:
+            if len(self._waiting) >= self._limit:
+                self.sweep()
             waiting = self._waiting[timeout] = deque()
         while waiting and waiting[0][1].has_ended:
             waiting.popleft()
+        if len(waiting) >= self._limit:
+            self.sweep()
+            waiting = self._waiting[timeout]
         waiting.append((due, reply))
         if timeout not in self._timers:
-            self._timers[timeout] = loop.call_at(due, self._fire, loop, timeout, due)
+            self._set_timer(loop, timeout, due)
 
-    def clear(self) -> None:
-        """Forget all of them."""
-        for timer in (*self._timers.values(), *self._own):
-            timer.cancel()
-        self._timers.clear()
-        self._waiting.clear()
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, timeout: float, due: float) -> None:
+        self._timers[timeout] = loop.call_at(
+            due, self._fire, loop, timeout, due, context=self._empty
+        )
+
+    def sweep(self) -> None:
+        """Drop the asks that have ended, and the queues and timers that are of no use then."""
+        longest = 0
+        for timeout, waiting in list(self._waiting.items()):
+            left = deque(each for each in waiting if not each[1].has_ended)
+            if left:
+                self._waiting[timeout] = left
+                longest = max(longest, len(left))
+            else:
+                del self._waiting[timeout]
+                self._timers.pop(timeout).cancel()
+        self._limit = max(SWEEP, 2 * longest, 2 * len(self._waiting))
 
     def _fire(self, loop: asyncio.AbstractEventLoop, timeout: float, due: float) -> None:
         waiting = self._waiting[timeout]
@@ -97,8 +113,7 @@ class Deadlines:
             _, reply = waiting.popleft()
             give_up(reply, timeout)
         if waiting:
-            due = waiting[0][0]
-            self._timers[timeout] = loop.call_at(due, self._fire, loop, timeout, due)
+            self._set_timer(loop, timeout, waiting[0][0])
         else:
             del self._timers[timeout], self._waiting[timeout]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable
+from contextvars import Context
 from itertools import count
 
 from runtime._mailbox import Delivery, Mailbox
@@ -51,7 +52,8 @@ class Delays:
         if self._timer is not None:
             self._timer.cancel()
         due = self._waiting[0][0]
-        self._timer = loop.call_at(due, self._fire, loop, due)
+        # A context of its own: the emitter's is the message's, not the timer's.
+        self._timer = loop.call_at(due, self._fire, loop, due, context=Context())
 
     def _fire(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         # A loop may be early by its clock's resolution.

@@ -306,6 +306,14 @@ class DeadlockError(BusError):
         )
 
     @classmethod
+    def of_held(cls, event: object) -> Self:
+        """Say which event is held back by the very block that waits for it."""
+        return cls(
+            f"{shorten(event)} is held back until the scope's block has ended, and the block waits "
+            f"for it: wait when the block has ended"
+        )
+
+    @classmethod
     def of(cls, waits: Sequence[object]) -> Self:
         """Say who waits for whom, from the wait that would close the circle on."""
         advice = "send the command, or emit an event, and do not wait for it"

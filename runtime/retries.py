@@ -100,6 +100,8 @@ class Retries:
                     ):
                         raise
                     pause = retry.pause_after(number, self._random())
+                if storage.message is not None:
+                    self._core.host.waits.end_attempt(storage.message)
                 with slot.spared():
                     await asyncio.sleep(pause)
                 number += 1

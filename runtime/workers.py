@@ -9,6 +9,8 @@ from contextvars import Context
 from typing import Any, Final, TypeVar, cast
 
 from runtime._core import Core
+from runtime._mailbox import Delivery, Mailbox
+from runtime._waits import Wait
 from runtime._worker import Worker
 from runtime.loops import is_running
 
@@ -67,7 +69,8 @@ class Workers:
         """Give a worker a task."""
         task = WorkerTask(worker, loop)
         self.tasks.add(task)
-        task.add_done_callback(self._ended)
+        # Not in the variables of whoever has sent the message that it is started for.
+        task.add_done_callback(self._ended, context=Context())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(cast("WorkerTask", task))
@@ -99,18 +102,44 @@ class Workers:
 
 
 class HandlerTask(asyncio.Task[Any]):
-    """The task of a handler that does not run in its worker's."""
+    """The task of a handler that does not run in its worker's.
 
-    def __init__(self, run: Coroutine[Any, Any, Any], worker: Worker | None) -> None:
+    One that a publisher has started and not waited for may outlive its message. It is nobody's
+    then.
+    """
+
+    def __init__(
+        self, run: Coroutine[Any, Any, Any], worker: Worker | None, message: Delivery | None
+    ) -> None:
         # A plain Task in the context at hand, whatever the loop's task factory is.
         super().__init__(run, loop=asyncio.get_running_loop(), name="runtime.handler")
-        self.worker = worker
-        self.plan_wait = None if worker is None else worker.plan_wait
+        self._worker = worker
+        self._message = message
+
+    @property
+    def worker(self) -> Worker | None:
+        """The worker that handles the message, or None if none does (any more)."""
+        worker = self._worker
+        return worker if worker is not None and worker.handled is self._message else None
+
+    def plan_wait(
+        self,
+        core: Core | None,
+        verb: str,
+        box: Mailbox,
+        target: Delivery | None,
+        event: object,
+    ) -> Wait | None:
+        """Return the edge of a wait of the handler, or None if its message has ended."""
+        worker = self.worker
+        return None if worker is None else worker.plan_wait(core, verb, box, target, event)
 
 
 async def in_own_task(core: Core, run: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run something in a task of its own, which is cancelled with the caller."""
-    task: asyncio.Task[T] = HandlerTask(run(), worker_of(core))
+    worker = worker_of(core)
+    message = None if worker is None else worker.handled
+    task: asyncio.Task[T] = HandlerTask(run(), worker, message)
     return await task
 
 

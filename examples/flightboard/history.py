@@ -5,22 +5,20 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Final
-
-import msgspec
+from typing import Any, Final
 
 from examples.flights.events import FlightArrived, FlightCancelled, FlightDeparted, FlightEvent
 from runtime import EventBus, MessageContext
+from runtime.wire import CloudEvents
 
 from .handlers import RESTORED
 
 __all__ = ("restore",)
 
 BATCH: Final = 2_000
+FORM: Final = CloudEvents()
 KINDS: Final = {kind.__name__: kind for kind in (FlightArrived, FlightCancelled, FlightDeparted)}
-QUERY: Final = (
-    "SELECT position, type, payload FROM events WHERE position > ? ORDER BY position LIMIT ?"
-)
+QUERY: Final = "SELECT position, payload FROM events WHERE position > ? ORDER BY position LIMIT ?"
 
 
 async def restore(database: Path, bus: EventBus[FlightEvent]) -> int:
@@ -41,5 +39,6 @@ def read(database: Path, after: int) -> list[tuple[int, FlightEvent]]:
 
 def decode(rows: sqlite3.Cursor) -> Iterator[tuple[int, FlightEvent]]:
     """Yield the events of rows."""
-    for position, kind, payload in rows:
-        yield position, msgspec.json.decode(payload, type=KINDS[kind])
+    for position, payload in rows:
+        event: Any = FORM.decode(payload, KINDS.__getitem__).event
+        yield position, event

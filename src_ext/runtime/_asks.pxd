@@ -11,8 +11,9 @@ from runtime._waits cimport Wait
 cdef class Ask(Reply):
     cdef PySendResult proceed(self, PyObject** result) noexcept
     cdef object go_on(self)
+    cdef int check_idle(self) except -1
     cdef int begin(self) except -1
-    cdef double due(self, double now) except -1
+    cdef double due(self, double now) except? -1
     cdef Wait draw(self, Mailbox box, object command)
     cdef int accept(self, Mailbox box) except -1
     cdef object suspend(self)

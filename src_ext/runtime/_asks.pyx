@@ -29,9 +29,9 @@ from runtime._worker cimport Worker
 
 import asyncio
 import sys
-from asyncio import current_task
+from asyncio import _get_running_loop, current_task
 
-from runtime.errors import AskTimeout, NoHandler
+from runtime.errors import AskTimeout, NoHandler, WrongLoop
 
 cdef object Task = asyncio.Task
 # Which task a loop runs: CPython 3.12 has compiled functions for it, before that there is a dict.
@@ -84,8 +84,15 @@ cdef class Ask(Reply):
 
     def close(self):
         """Give up: a command that has not been started will not be."""
+        self.check_idle()
         self.is_begun = True
         self.clean_up()
+
+    cdef int check_idle(self) except -1:
+        """Raise `ValueError` in what is carried out in its turn, as a coroutine does."""
+        if self.is_begun and not self.is_over and self.iterator is None and not self.has_ended:
+            raise ValueError("ask() is executing already")
+        return 0
 
     cdef PySendResult proceed(self, PyObject** result) noexcept:
         """Begin or continue: a new reference to what is yielded or returned, unless that fails."""
@@ -114,6 +121,7 @@ cdef class Ask(Reply):
                 self.clean_up()
                 raise
         elif not self.has_ended:
+            self.check_idle()
             return next(self.iterator)
         self.clean_up()
         return self.take()
@@ -152,22 +160,24 @@ cdef class Ask(Reply):
         plan.counts.asked += 1
         return 0
 
-    cdef double due(self, double now) except -1:
+    cdef double due(self, double now) except? -1:
         """Return when the wait is over, on the loop's clock."""
         cdef double timeout = seconds("timeout", self.timeout)
+        cdef double end = now + timeout
         cdef double deadline
         cdef Sender sender = <Sender>self.sender
         if sender.timed:
             deadline = deadline_of(sender.storage)
             if deadline <= now:
                 raise AskTimeout.before_start(self.command)
-            if deadline < now + timeout:
+            if deadline < end:
                 self.timeout = deadline - now
                 self.timer = sender.core.host.deadlines.make_timer(
                     sender.core.loop, deadline, self.timeout, self
                 )
                 return deadline
-        return now + timeout
+        # Zero means no end; this is the end at the very start of a loop's clock.
+        return end if end != 0 else -1
 
     cdef Wait draw(self, Mailbox box, object command):
         """Enter the wait of the handler that asks, if one does. Raises `DeadlockError`."""
@@ -207,10 +217,6 @@ cdef class Ask(Reply):
                 core.inline_left = INLINE
                 self.is_pausing = True
             core.inline_left -= 1
-            message.box = box
-            core.count_accepted(message)
-            core.running += 1
-            box.active += 1
             run_inline(core.idler, box, message)
         else:
             core.accept(box, message)
@@ -235,7 +241,7 @@ cdef class Ask(Reply):
             (<Wait>self.edge).erase()
             self.edge = None
         if self.timer is not None:
-            (<Sender>self.sender).core.host.deadlines.drop(self.timer)
+            self.timer.cancel()
             self.timer = None
         if message is not None:
             if message.state == QUEUED:
@@ -288,7 +294,7 @@ cdef object swap(object loop, object task):
 
 
 cdef int run_inline(Worker worker, Mailbox box, Delivery message) except -1:
-    """Handle a message in the turn of whoever asks, by a worker that is parked.
+    """Accept a message, and handle it in the turn of whoever asks, by a worker that is parked.
 
     If the handler suspends, the worker goes on with it in its own turn.
     """
@@ -297,8 +303,16 @@ cdef int run_inline(Worker worker, Mailbox box, Delivery message) except -1:
     cdef object wakeup = worker.wakeup
     cdef object outcome = ENDED
     cdef bint is_broken = False
-    cdef long long since = core.stopwatch.interrupt()
+    cdef long long since
     cdef object asker = swap(loop, worker.task)
+    if asker is None and _get_running_loop() is not loop:
+        swap(loop, None)
+        raise WrongLoop.of_loop(core.host.name)
+    since = core.stopwatch.interrupt()
+    message.box = box
+    core.count_accepted(message)
+    core.running += 1
+    box.active += 1
     core.parked = core.idler = None
     worker.box = box
     worker.message = message

@@ -460,6 +460,8 @@ cdef class Scope(Storage):
             box.pinned += 1
         message.box = box
         message.state = HELD
+        # It will have no reply, and so keeps whose block has to end first.
+        message.reply = self.task
         if self.held is None:
             self.held = []
         self.held.append((box, message, delay, reserved, core.loop.time()))
@@ -474,6 +476,7 @@ cdef class Scope(Storage):
         self.holding = False
         for box, message, delay, reserved, since in held or ():
             message.state = QUEUED
+            message.reply = None
             if not reserved:
                 box.pinned -= 1
             if message.expires != 0:
@@ -500,6 +503,7 @@ cdef class Scope(Storage):
         cdef Delivery message
         held, self.held = self.held, None
         for box, message, _, reserved, _ in held or ():
+            message.reply = None
             core.end(message, FORGOTTEN)
             if reserved:
                 core.host.lines.return_place(box)

@@ -85,6 +85,7 @@ cdef class Core:
     cdef int abandon(
         self, Delivery message, Mailbox box, State state, object reason, object error
     ) except -1
+    cdef int expire(self, Delivery message, Mailbox box) except -1
     cdef int bury(
         self,
         Delivery message,

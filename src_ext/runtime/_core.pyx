@@ -16,8 +16,10 @@ from runtime._capi cimport PyContext_CopyCurrent, dict_get, take_error, thread_m
 from runtime._dispatch cimport DROP_OLDEST, REJECT, Plan, Table
 from runtime._mailbox cimport (
     ASK,
+    CONTROL,
     DELAYED,
     DROPPED,
+    EXPIRED,
     FAILED,
     NOTICE,
     QUEUED,
@@ -34,7 +36,7 @@ from runtime._wiring cimport new_storage
 import logging
 from asyncio import _get_running_loop
 
-from runtime.errors import MailboxFull, TerminalClosed, WrongLoop
+from runtime.errors import AskTimeout, MailboxFull, TerminalClosed, WrongLoop
 
 cdef object logger = logging.getLogger("runtime")
 
@@ -246,6 +248,17 @@ cdef class Core:
             self.undelivered.append(message.event)
         self.bury(message, box, None, reason, error, 0)
         self.end(message, state)
+        return 0
+
+    cdef int expire(self, Delivery message, Mailbox box) except -1:
+        """Note that the time of a message was over before its handlers have run."""
+        message.state = EXPIRED
+        if message.kind == CONTROL:
+            message.failures = [self.host.no_time_left(message.event)]
+        elif message.kind == ASK:
+            message.failures = [AskTimeout.before_start(message.event)]
+        else:
+            self.bury(message, box, None, "expired", self.host.too_late(message.event), 0)
         return 0
 
     cdef int bury(

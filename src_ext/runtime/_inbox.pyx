@@ -32,6 +32,7 @@ cdef class Inbox:
             return False
         if self.core.is_full(box, message):
             raise MailboxFull.of(message.event, message.plan.capacity, box.name)
+        message.box = box
         box.reserved += 1
         self.core.queued += 1
         self.core.count_accepted(message)

@@ -81,6 +81,7 @@ cdef class Reply:
 
     cdef object take(self)
     cdef int end(self, object value, object error) except -1
+    cdef bint is_given_up(self) except -1
 
 
 cdef class Actors:

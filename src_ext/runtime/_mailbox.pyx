@@ -11,7 +11,7 @@ import logging
 from asyncio import _get_running_loop, current_task, get_running_loop
 from inspect import iscoroutinefunction
 
-from runtime.errors import DeliveryFailed, ScopeClosed
+from runtime.errors import DeadlockError, DeliveryFailed, ScopeClosed
 
 cdef object logger = logging.getLogger("runtime")
 
@@ -176,10 +176,17 @@ cdef class DeliveryWait:
             self.raise_failure()
             raise StopIteration
         if self.future is None:
-            self.future = get_running_loop().create_future()
-            self.iterator = self.future.__await__()
+            if (
+                self.message.state == HELD
+                and self.message.reply is not None
+                and self.message.reply is current_task()
+            ):
+                raise DeadlockError.of_held(self.message.event)
+            future = get_running_loop().create_future()
             if self.edge is not None:
-                self.edge.draw(self.future)
+                self.edge.draw(future)
+            self.future = future
+            self.iterator = future.__await__()
             if self.message.callbacks is None:
                 self.message.callbacks = [self]
             else:
@@ -278,6 +285,10 @@ cdef class Reply:
         if self.future is not None and not self.future.done():
             self.future.set_result(None)
         return 0
+
+    cdef bint is_given_up(self) except -1:
+        """Say whether nobody will take the reply, also where they have not come to know it yet."""
+        return self.has_ended or (self.future is not None and self.future.cancelled())
 
 
 @cython.final

@@ -178,6 +178,14 @@ cdef class Waits:
             if wait.asker is asker:
                 wait.erase()
 
+    def end_attempt(self, Delivery asker not None):
+        """Erase what an attempt that has failed has left waiting, before the next begins.
+
+        Where a publisher runs handlers side by side, those of the others cannot be told from them.
+        """
+        if asker.waits > 0 and asker.plan.publisher is None:
+            self.forget(asker)
+
     cdef int check(self, Wait closing) except -1:
         """Raise `DeadlockError` if what an edge waits for waits, over whatever others, for it."""
         cdef object start = closing.node()

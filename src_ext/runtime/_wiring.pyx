@@ -100,6 +100,13 @@ cdef class Lens(Storage):
         return twin
 
 
+cdef inline Storage unlimited(Storage storage):
+    # Where a scope builds what outlives the handler whose time has an end.
+    while isinstance(storage, Lens) and storage.owner is storage.parent.owner:
+        storage = storage.parent
+    return storage
+
+
 cdef class Provider:
     """Something that can serve one argument."""
 
@@ -335,11 +342,16 @@ cdef class Scoped(Factory):
             cache = storage.cache = {}
         elif self in cache:
             return cache[self]
+        storage = unlimited(storage)
         value = (
             self.call.invoke(None, None, storage) if self.is_plain else self.build(storage)
         )
         cache[self] = value
         return value
+
+    def home(self, Storage storage not None):
+        """Return where the object is built: for the whole scope, whoever asks first."""
+        return unlimited(storage)
 
     def is_built(self, Storage storage not None):
         """Say whether the scope has its object."""

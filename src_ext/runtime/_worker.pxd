@@ -42,10 +42,10 @@ cdef class Worker:
     cdef int complete(self) except -1
     cdef bint cut_off(self, object error)
     cdef int reject(self) except -1
-    cdef int expire(self) except -1
     cdef int leave_box(self) except -1
     cdef int hand_over(self) except -1
     cdef int retire(self) except -1
     cdef object proceed(self, object error)
+    cdef bint passes_on(self, object error, object awaited) except -1
     cdef int give_up(self, object error) except -1
     cdef int bequeath(self) except -1

@@ -36,7 +36,6 @@ from runtime._dispatch cimport (
 from runtime._mailbox cimport (
     ASK,
     CONTROL,
-    EXPIRED,
     FAILED,
     HANDLED,
     NOTICE,
@@ -53,7 +52,7 @@ from runtime._wiring cimport new_storage
 import logging
 from asyncio import CancelledError, current_task
 
-from runtime.errors import AskTimeout, TerminalClosed
+from runtime.errors import TerminalClosed
 
 cdef object logger = logging.getLogger("runtime")
 
@@ -99,10 +98,7 @@ cdef class Worker:
 
     def send(self, object value):
         """Continue; a task only ever sends None."""
-        cdef object outcome = self.step(None)
-        if outcome is ENDED:
-            raise StopIteration
-        return outcome
+        return self.__next__()
 
     def throw(self, object kind, object value=None, object traceback=None):
         """Raise inside the handler that is running, or end the worker that runs none."""
@@ -145,6 +141,11 @@ cdef class Worker:
         return self.box if self.message is not None else None
 
     @property
+    def handled(self):
+        """The message that is being handled, or None."""
+        return self.message
+
+    @property
     def hears_dead_letters(self):
         """Whether the handler that runs is one of a dead letter."""
         return self.message is not None and self.message.kind == NOTICE
@@ -181,7 +182,7 @@ cdef class Worker:
             outcome, self.pending = self.pending, None
             self.has_pending = False
             self.wakeup = None
-            if error is None:
+            if error is None or self.passes_on(error, outcome):
                 return outcome
         if self.coroutine is not None:
             self.core.searching += 1
@@ -200,6 +201,11 @@ cdef class Worker:
             raise error
         self.wakeup = None
         return self.work()
+
+    cdef bint passes_on(self, object error, object awaited) except -1:
+        """Say whether a cancellation has gone to what the handler awaits, as a task's own does."""
+        cdef object cancel = getattr(awaited, "cancel", None)
+        return isinstance(error, CancelledError) and cancel is not None and cancel()
 
     cdef int give_up(self, object error) except -1:
         """End a worker that something has failed under which must not fail.
@@ -297,7 +303,8 @@ cdef class Worker:
         if message.expires != 0 and message.index == 0 and self.task is None and (
             self.core.loop.time() >= message.expires
         ):
-            self.expire()
+            self.core.expire(message, self.box)
+            self.stopwatch.start()
             return ENDED
         message.state = RUNNING
         if not plan.simple and plan.publisher is not None and message.index == 0 and plan.count > 0:
@@ -499,7 +506,7 @@ cdef class Worker:
             core.host.end_excused()
         if message.kind == ASK:
             if state <= FAILED and (
-                message.callbacks is None or (<Reply>message.callbacks).has_ended
+                message.callbacks is None or (<Reply>message.callbacks).is_given_up()
             ):
                 core.host.late_reply(
                     message.event,
@@ -516,21 +523,6 @@ cdef class Worker:
     cdef bint cut_off(self, object error):
         """Say whether an error is what the close does to a handler."""
         return self.core.phase >= CLOSED and isinstance(error, (CancelledError, TerminalClosed))
-
-    cdef int expire(self) except -1:
-        """End a message whose time is over before its handlers have run."""
-        cdef Delivery message = self.message
-        message.state = EXPIRED
-        if message.kind == CONTROL:
-            message.failures = [self.core.host.no_time_left(message.event)]
-        elif message.kind == ASK:
-            message.failures = [AskTimeout.before_start(message.event)]
-        else:
-            self.core.bury(
-                message, self.box, None, "expired", self.core.host.too_late(message.event), 0
-            )
-        self.stopwatch.start()
-        return 0
 
     cdef int reject(self) except -1:
         """Turn a message away, or what its last handlers missed because of the close."""

@@ -56,15 +56,19 @@ class Victim:
         stderr = self.process.stderr.read()
         self.process.stdout.close()
         self.process.stderr.close()
-        assert (self.process.wait(), stderr.decode()) == (status, "")
+        ended = (self.process.wait(), stderr.decode())
+        assert ended == (status, ""), ended
         return self.lines
 
 
 PRELUDE = """
-import asyncio, os, random, sys
+import asyncio, logging, os, random, sys
 from typing import ClassVar
 from runtime import *
 from runtime.sinks import SqliteSink
+
+# A pipe that is full blocks whoever writes to it; that is the test's doing.
+logging.getLogger("runtime").addFilter(lambda record: "blocked" not in record.getMessage())
 
 class Noted(Event):
     __key__: ClassVar[str] = "writer"

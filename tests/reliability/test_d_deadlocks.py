@@ -2,14 +2,25 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from itertools import product
 from typing import Any, ClassVar
 
 import pytest
 from reliability.support import Boom, Work, assert_ledger, proven, turns
 
-from runtime import BusTerminal, Command, Event, EventBus, MailboxPolicy, MessageRegistry
+from runtime import (
+    BusTerminal,
+    Command,
+    Event,
+    EventBus,
+    MailboxPolicy,
+    MessageContext,
+    MessageRegistry,
+    Retry,
+)
 from runtime.errors import AskTimeout, DeadlockError, DeliveryFailed
+from runtime.publishers import Listener
 
 LONG = 1000.0
 """Seconds that no scenario takes."""
@@ -324,6 +335,24 @@ async def test_handler_waits_for_its_own_emit(key: str | None) -> None:
     assert_ledger(terminal.stats(), emitted=2, handled=2)
 
 
+async def test_wait_that_would_close_a_circle_does_so_again() -> None:
+    """Whoever awaits it once more is told once more, and does not wait for ever."""
+    told: list[DeadlockError] = []
+
+    async def handle(work: Work, bus: EventBus[Event]) -> None:
+        if work.number:
+            return
+        wait = bus.emit(Work(1)).wait()
+        for _ in range(2):
+            with pytest.raises(DeadlockError) as caught:
+                await wait
+            told.append(caught.value)
+
+    async with proven(handle) as terminal:
+        await terminal.bus.emit(Work(0), key="box").wait()
+    assert len(told) == 2
+
+
 @pytest.mark.parametrize("key", [None, "box"])
 async def test_handler_waits_for_itself(key: str | None) -> None:
     """Nothing could be further from an end."""
@@ -397,6 +426,37 @@ async def test_task_that_outlives_its_handler_keeps_no_place() -> None:
         for task in tasks:
             assert await task == 1
     assert max(most) == 2
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["begins late", "begins early"])
+async def test_handler_that_its_publisher_does_not_wait_for_is_nobody(early: bool) -> None:
+    """The worker that has started it handles another message meanwhile, which is not blamed."""
+    tasks: list[asyncio.Task[None]] = []
+    gate = asyncio.Event()
+    replies: list[int] = []
+
+    async def careless(event: Any, context: MessageContext, listeners: Sequence[Listener]) -> None:
+        tasks.extend(asyncio.ensure_future(each(event, context)) for each in listeners)
+        if early:
+            await turns(2)
+
+    async def handle(work: Work) -> None:
+        await gate.wait()
+        # By a bus that knows nothing of the handler.
+        replies.append(await terminal.bus.ask(Visit(), key="b", timeout=LONG))
+
+    async def visit(visit: Visit) -> int:
+        if visit.path:
+            gate.set()
+            await turns(10)
+        return 1
+
+    async with proven(handle, visit, publisher=careless) as terminal:
+        await terminal.bus.emit(Work(0), key="a").wait()
+        assert await terminal.bus.ask(Visit(("busy",)), key="b", timeout=LONG) == 1
+        await asyncio.gather(*tasks)
+    assert replies == [1]
+    assert_ledger(terminal.stats(), emitted=3, handled=3)
 
 
 async def test_wait_that_has_ended_is_none(expected_logs: list[str]) -> None:
@@ -496,6 +556,68 @@ async def test_handler_that_fails_leaves_no_edge(expected_logs: list[str]) -> No
         terminal.bus.emit(Work(1), key="a")
         await terminal.drain()
     assert_ledger(terminal.stats(), emitted=4, handled=2, failed=1, expired=1)
+
+
+async def test_attempt_that_fails_leaves_no_edge() -> None:
+    """A task of the first attempt still waits: the second is not blamed for it."""
+    tasks: list[asyncio.Task[int]] = []
+    gate = asyncio.Event()
+
+    async def handle(work: Work, bus: EventBus[Event]) -> None:
+        if work.number:
+            return
+        if not tasks:
+            tasks.append(asyncio.create_task(bus.ask(Visit(("a",)), key="b", timeout=LONG)))
+            await turns(2)
+            raise Boom
+        gate.set()
+        await turns(10)
+
+    async def visit(visit: Visit, bus: EventBus[Event]) -> int:
+        if not visit.path:
+            return 0
+        await gate.wait()
+        return await bus.ask(Visit(), key=visit.path[0], timeout=LONG) + 1
+
+    registry = MessageRegistry(event_base=Event)
+    registry.register(handle, retry=Retry(attempts=2, on=(Boom,)))
+    registry.register(visit)
+    async with BusTerminal(registry) as terminal:
+        await terminal.bus.emit(Work(0), key="a").wait()
+        assert await tasks[0] == 1
+    assert_ledger(terminal.stats(), emitted=3, handled=3)
+
+
+async def test_attempt_that_fails_keeps_no_place() -> None:
+    """The pool starts as many as before, though a task of the first attempt waits all along."""
+    tasks: list[asyncio.Task[int]] = []
+    running: list[Work] = []
+    most: list[int] = []
+
+    async def handle(work: Work, bus: EventBus[Event]) -> None:
+        if work.number == 0 and not tasks:
+            tasks.append(asyncio.create_task(bus.ask(Visit(), key="b", timeout=LONG)))
+            await turns(3)
+            raise Boom
+        running.append(work)
+        most.append(len(running))
+        await asyncio.sleep(10 if work.number == 0 else 1)
+        running.remove(work)
+
+    async def visit(visit: Visit) -> int:
+        await asyncio.sleep(100)
+        return 1
+
+    registry = MessageRegistry(event_base=Event)
+    registry.register(handle, retry=Retry(attempts=2, on=(Boom,), backoff=1, jitter=False))
+    registry.register(visit)
+    async with BusTerminal(registry, concurrency=1) as terminal:
+        for number in range(30):
+            terminal.bus.emit(Work(number))
+        await terminal.drain()
+        assert await tasks[0] == 1
+    # For a moment one more than the limit: the one whose pause is over goes on at once.
+    assert max(most) == 2
 
 
 async def test_an_alarm_is_for_those_that_wait() -> None:

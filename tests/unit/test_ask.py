@@ -5,6 +5,7 @@ import gc
 import traceback
 import weakref
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -241,6 +242,29 @@ async def test_an_error_that_comes_too_late_is_told() -> None:
         assert_balanced(terminal.stats(), handled=1, failed=1)
 
 
+async def test_a_reply_that_comes_as_its_caller_is_cancelled() -> None:
+    """Nobody gets it, so it is a late one, although the caller has not had its turn yet."""
+    letters: list[DeadLetter] = []
+    gate = asyncio.Event()
+
+    async def wait_and_fail(command: Fail) -> int:
+        await gate.wait()
+        raise Boom
+
+    async def hear(letter: DeadLetter) -> None:
+        letters.append(letter)
+
+    async with terminal_with(wait_and_fail, hear) as terminal:
+        task = asyncio.create_task(terminal.bus.ask(Fail()))
+        await asyncio.sleep(1)
+        gate.set()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await terminal.drain()
+    assert [each.reason for each in letters] == ["late_reply"]
+
+
 async def test_an_ask_that_is_given_up_before_it_began_never_begins() -> None:
     """Whether its time is over or its caller is cancelled; it has expired."""
     sleeper = Sleeper()
@@ -274,6 +298,56 @@ async def test_nothing_is_kept_of_an_ask_that_is_over() -> None:
         futures = [each for each in gc.get_objects() if type(each) is asyncio.Future]
         assert len(futures) < 25
         assert_balanced(terminal.stats(), handled=200)
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["each its own timeout", "behind one"])
+async def test_asks_that_have_ended_do_not_gather(behind: bool) -> None:
+    """Neither behind one that takes long, nor if no two of them have the same timeout."""
+    sleeper = Sleeper()
+    async with terminal_with(sleeper.sleep) as terminal:
+        first = asyncio.create_task(terminal.bus.ask(Sleep(3_000.0), key="long", timeout=3_600))
+        await asyncio.sleep(0)
+        for number in range(2_000):
+            timeout = 3_600 if behind else 3_000 + number
+            await terminal.bus.ask(Sleep(0.0), key="short", timeout=timeout)
+        kept = [each for each in gc.get_objects() if type(each).__name__ in {"Ask", "deque"}]
+        assert len(kept) < 1_000
+        # The one that takes long is waited for as before.
+        assert not first.done()
+        assert await first == "slept 3000.0"
+        with pytest.raises(AskTimeout):
+            await terminal.bus.ask(Sleep(3_601.0), key="long", timeout=3_600)
+
+
+@pytest.mark.parametrize("handed_down", [False, True])
+async def test_the_callers_variables_are_not_kept(handed_down: bool) -> None:
+    """The timer of asks that come one after the other has none of them."""
+    variable: ContextVar[object] = ContextVar("variable")
+    sleeper = Sleeper()
+
+    class Request:
+        """What a caller's context holds."""
+
+    async def call(command: Fail, bus: EventBus[Event]) -> int:
+        await bus.ask(Sleep(1.0), key="sleeper", timeout=60)
+        return 0
+
+    async with terminal_with(sleeper.sleep, call) as terminal:
+
+        async def ask() -> weakref.ref[Request]:
+            request = Request()
+            variable.set(request)
+            if handed_down:
+                await terminal.bus.ask(Fail(), key="caller", timeout=50)
+            else:
+                await terminal.bus.ask(Sleep(1.0), key="sleeper", timeout=60)
+            return weakref.ref(request)
+
+        gone = await asyncio.create_task(ask())
+        await terminal.drain()
+        await asyncio.sleep(0)
+        gc.collect()
+        assert gone() is None
 
 
 async def test_a_full_mailbox_refuses_an_ask() -> None:
@@ -342,6 +416,30 @@ async def test_who_asks_a_terminal_that_closes_is_told() -> None:
             await task
     assert report.undelivered == (Sleep(1.0),)
     assert_balanced(terminal.stats(), failed=1, rejected_at_close=1, pending=0)
+
+
+async def test_a_handler_that_outlives_the_close_keeps_nobody_waiting() -> None:
+    """Its caller's time is over when it said."""
+    gate = asyncio.Event()
+
+    async def stubborn(command: Fail) -> int:
+        while not gate.is_set():
+            try:
+                await gate.wait()
+            except asyncio.CancelledError:
+                continue
+        return 1
+
+    terminal = terminal_with(stubborn)
+    task = asyncio.create_task(terminal.bus.ask(Fail(), timeout=30))
+    await asyncio.sleep(1)
+    report = await terminal.close(timeout=0)
+    assert len(report.stuck) == 1
+    with pytest.raises(AskTimeout):
+        await task
+    assert asyncio.get_running_loop().time() == 30
+    gate.set()
+    await asyncio.sleep(0)
 
 
 async def test_what_cannot_be_asked_is_refused() -> None:

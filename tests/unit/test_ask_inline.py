@@ -5,6 +5,7 @@ Nothing of that is to be seen, but that it is faster: what holds for other messa
 
 import asyncio
 from contextvars import ContextVar
+from typing import Any
 
 import pytest
 from unit.support import terminal_with
@@ -110,6 +111,61 @@ async def test_a_handler_that_cancels_its_task_at_once() -> None:
             await warmed(terminal)
             assert await terminal.bus.ask(Do(), key="box") == "done"
     assert states == [0, 0, 0]
+
+
+async def test_a_cancelled_handler_leaves_no_task_behind() -> None:
+    """What it awaits is cancelled with it, also if it has suspended in its caller's turn."""
+    outcomes: list[str] = []
+
+    async def inner() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(1)
+            outcomes.append("cancelled")
+            raise
+        outcomes.append("went on")
+
+    async def do(command: Do) -> object:
+        task = asyncio.create_task(inner())
+        current_task = asyncio.current_task()
+        assert current_task is not None
+        if command.what == "itself":
+            asyncio.get_running_loop().call_soon(current_task.cancel)
+        try:
+            await task
+        finally:
+            outcomes.append("ended")
+        return None
+
+    async with terminal_with(do, tick) as terminal:
+        await warmed(terminal)
+        with pytest.raises(asyncio.CancelledError):
+            await terminal.bus.ask(Do("itself"), key="box")
+        assert outcomes == ["cancelled", "ended"]
+        await asyncio.sleep(60)
+        assert outcomes == ["cancelled", "ended"]
+
+
+async def test_a_handler_cannot_drive_what_it_is_carried_out_by() -> None:
+    """The ask says that it is executing, as a coroutine does, and gets its reply."""
+    asks: list[Any] = []
+
+    async def do(command: Do) -> object:
+        for call in (
+            lambda: asks[0].send(None),
+            lambda: next(asks[0]),
+            lambda: asks[0].throw(LookupError()),
+            lambda: asks[0].close(),
+        ):
+            with pytest.raises(ValueError, match="executing already"):
+                call()
+        return "done"
+
+    async with terminal_with(do, tick) as terminal:
+        await warmed(terminal)
+        asks.append(terminal.bus.ask(Do(), key="box"))
+        assert await asks[0] == "done"
 
 
 async def test_context_variables_are_the_callers_and_stay_inside() -> None:

@@ -228,6 +228,24 @@ async def test_nothing_is_begun_when_no_time_is_left(
     assert (stats.emitted, stats.asked) == (1, 1)
 
 
+async def test_no_time_at_the_start_of_the_clock() -> None:
+    """Zero seconds from zero on are no time, not all of it."""
+    story = Story()
+
+    async def go(command: Go, bus: EventBus[Event]) -> str:
+        with pytest.raises(TimeoutError):
+            await bus.publish(Slow())
+        return "done"
+
+    async with terminal_of(story, go) as terminal:
+        await terminal.bus.emit(Short()).wait()
+        await asyncio.sleep(0)
+        # A worker is there, so it is carried out in this turn.
+        assert await terminal.bus.ask(Go(), timeout=0) == "done"
+        assert now() == 0
+    assert story.seen == []
+
+
 async def test_publish_that_is_awaited_too_late() -> None:
     """It was called in time, but not awaited: its handler does not begin."""
     story = Story()
@@ -417,6 +435,48 @@ async def test_bus_of_a_handler_with_a_timeout_ends_with_it() -> None:
         await scope.bus.publish(Start())
         with pytest.raises(ScopeClosed):
             buses[0].emit(Slow())
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_bus_of_a_scoped_object_outlives_who_asked_for_it_first(is_async: bool) -> None:
+    """It is the scope's: the end of a handler's time is not that of the object."""
+    heard: list[Short] = []
+
+    class Mailer:
+        def __init__(self, bus: EventBus[Event]) -> None:
+            self.bus = bus
+
+    async def connect(bus: EventBus[Event]) -> Mailer:
+        return Mailer(bus)
+
+    async def hasty(start: Start, mailer: Mailer) -> None:
+        await mailer.bus.publish(Short())
+
+    async def patient(start: Start, mailer: Mailer) -> None:
+        await mailer.bus.publish(Short())
+
+    async def inner(slow: Slow, mailer: Mailer) -> None:
+        """Ask for it first, in a scope that is seen through another handler's time."""
+
+    async def outer(start: Start, bus: EventBus[Event]) -> None:
+        await bus.publish(Slow())
+
+    async def short(short: Short) -> None:
+        heard.append(short)
+
+    registry = MessageRegistry(event_base=Event)
+    registry.factory(connect if is_async else Mailer)
+    registry.register(outer, hasty, timeout=5)
+    registry.register(inner, patient, short)
+    async with BusTerminal(registry) as terminal:
+        await terminal.bus.publish(Start())
+        async with terminal.scope() as scope:
+            await scope.bus.publish(Start())
+            mailer = await scope.resolve(Mailer)
+            await mailer.bus.publish(Short())
+        with pytest.raises(ScopeClosed):
+            await mailer.bus.publish(Short())
+    assert len(heard) == 5
 
 
 async def test_emits_are_held_back_by_handlers_with_a_timeout() -> None:

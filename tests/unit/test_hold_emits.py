@@ -7,7 +7,7 @@ import pytest
 from unit.support import terminal_with
 
 from runtime import Event, EventBus, MailboxPolicy
-from runtime.errors import DeliveryFailed, MailboxFull, ScopeClosed, TerminalClosed
+from runtime.errors import DeadlockError, DeliveryFailed, MailboxFull, ScopeClosed, TerminalClosed
 
 SIMULATED = True
 
@@ -66,6 +66,22 @@ async def test_emits_of_a_block_that_fails_are_forgotten() -> None:
         await terminal.drain()
         assert terminal.stats().emitted == 2
     assert heard.numbers == [10, 11]
+
+
+async def test_a_block_that_waits_for_what_it_holds_back_is_told() -> None:
+    """That could not come before its end; others may wait, and so may it afterwards."""
+    heard = Heard()
+    async with terminal_with(heard.tick) as terminal:
+        async with terminal.scope("a", hold_emits=True) as scope:
+            held = scope.bus.emit(Tick(1))
+            wait = held.wait()
+            with pytest.raises(DeadlockError, match=r"Tick\(number=1\) is held back until"):
+                await wait
+            other = asyncio.create_task(held.wait())
+            await asyncio.sleep(0)
+        await wait
+        await other
+    assert heard.numbers == [1]
 
 
 async def test_what_handlers_emit_in_the_scope_is_held_too() -> None:

@@ -15,6 +15,7 @@ from unit.support import terminal_with
 
 from runtime import (
     Command,
+    Delivery,
     Event,
     EventBus,
     MailboxPolicy,
@@ -304,6 +305,29 @@ def test_another_loop_of_the_same_thread_is_refused() -> None:
     other.close()
 
 
+def test_another_loop_of_the_same_thread_cannot_ask() -> None:
+    """Also not where a worker waits for work, and would do it at once."""
+    heard = Heard()
+    mine, other = asyncio.new_event_loop(), asyncio.new_event_loop()
+    terminal = terminal_with(heard.tick, heard.add)
+
+    async def ask() -> int:
+        return await terminal.bus.ask(Add(1, 2), key="box")
+
+    async def warm() -> None:
+        assert await ask() == 3
+        await asyncio.sleep(0)
+
+    mine.run_until_complete(warm())
+    with pytest.raises(WrongLoop, match="belongs to another loop of this thread"):
+        other.run_until_complete(ask())
+    assert terminal.stats().emitted == 1
+    mine.run_until_complete(warm())
+    mine.run_until_complete(terminal.close())
+    mine.close()
+    other.close()
+
+
 async def test_a_closed_terminal_and_a_left_scope_refuse() -> None:
     """The thread is told what it would be told on the loop."""
     heard = Heard()
@@ -340,6 +364,25 @@ async def test_a_delivery_can_be_awaited_on_another_loop() -> None:
             await waiting
 
         await in_thread(asyncio.run, elsewhere())
+
+
+async def test_a_handler_waits_for_what_a_thread_has_emitted_this_moment() -> None:
+    """The delivery can be waited for before the loop has looked."""
+    heard = Heard()
+
+    async def add(add: Add, bus: EventBus[Event]) -> int:
+        emitted: list[Delivery] = []
+        thread = threading.Thread(
+            target=lambda: emitted.append(bus.from_thread.emit(Tick(add.left), key="box"))
+        )
+        thread.start()
+        thread.join()
+        await emitted[0].wait()
+        return len(heard.numbers)
+
+    async with terminal_with(heard.tick, add) as terminal:
+        assert await terminal.bus.ask(Add(1, 2), key="adder") == 1
+    assert heard.numbers == [1]
 
 
 async def test_a_handlers_own_cancellation_reaches_the_thread() -> None:
