@@ -78,7 +78,7 @@ format: $(VENV)/.dev ## rewrite the Python sources in the house format
 	$(BIN)/ruff check --fix .
 
 clean: ## remove everything that the other targets made
-	rm -rf $(VENV) build *.egg-info runtime/*.so .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info runtime/*.so .cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
