@@ -21,7 +21,7 @@ ELSEWHERE := -c ../../pyproject.toml --rootdir ../.. -p no:cacheprovider
 PIP := -m pip --disable-pip-version-check --quiet
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run serve test stress bench lint types check-installed check-benchmarks format clean
+.PHONY: help run serve test stress bench docs lint types check-installed check-benchmarks format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -50,6 +50,9 @@ bench: $(VENV)/.core $(VENV)/.dev ## measure against hand-written floors and pri
 	    --benchmark-columns=median,iqr,ops,rounds --benchmark-json=build/bench/cases.json
 	$(BIN)/python -m benchmarks $(ARGS)
 
+docs: build/reference/.built $(VENV)/.docs ## build the documentation as a site, in build/site
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/zensical build --clean --strict
+
 lint: $(VENV)/.dev ## formatting and lint of Python and Cython sources
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
@@ -75,7 +78,7 @@ format: $(VENV)/.dev ## rewrite the Python sources in the house format
 	$(BIN)/ruff check --fix .
 
 clean: ## remove everything that the other targets made
-	rm -rf $(VENV) build *.egg-info runtime/*.so .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info runtime/*.so .cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
@@ -98,6 +101,16 @@ $(VENV)/.service: $(VENV)/.python pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.python pyproject.toml
 	$(BIN)/python $(PIP) install --group dev
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.python pyproject.toml
+	$(BIN)/python $(PIP) install --group docs
+	touch $@
+
+# As it is installed, with each compiled module next to its stub.
+build/reference/.built: build/dist/.built
+	rm -rf build/reference
+	$(BIN)/python $(PIP) install --no-deps --target build/reference build/dist/*.whl
 	touch $@
 
 build/dist/.built: $(VENV)/.core $(WHEEL_INPUT)
