@@ -1,9 +1,12 @@
 """Fields of whoever sends; see the .pyx for what they mean."""
 
+cimport cython
+
+from runtime._capi cimport PyContext_CopyCurrent
 from runtime._context cimport MessageContext
 from runtime._core cimport Core
 from runtime._dispatch cimport Plan
-from runtime._mailbox cimport Delivery, Mailbox
+from runtime._mailbox cimport Delivery, Mailbox, new_delivery
 from runtime._wiring cimport Storage
 
 
@@ -15,12 +18,29 @@ cdef class Sender:
     cdef int hops
     cdef bint timed
 
-    cdef Delivery message_of(self, Plan plan, object event, MessageContext context)
-    cdef MessageContext context_for(self, MessageContext given)
     cdef Mailbox route(self, Plan plan, object event, object key)
     cdef int check(self) except -1
     cdef int admit(self, object event) except -1
     cdef object refusal(self, object event)
+
+    @cython.final
+    cdef inline MessageContext context_for(self, MessageContext given):
+        # The context of a message sent now; it copies the ids of its cause.
+        cdef MessageContext context = given
+        if context is None:
+            context = MessageContext.__new__(MessageContext)
+        if self.cause is not None and context.causation_high == 0 and context is not self.cause:
+            context.caused_by(self.cause)
+        return context
+
+    @cython.final
+    cdef inline Delivery message_of(self, Plan plan, object event, MessageContext context):
+        # An event as a message.
+        cdef Delivery message
+        message = new_delivery(plan, event, self.context_for(context), PyContext_CopyCurrent())
+        if self.cause is not None:
+            message.hops = self.hops + 1
+        return message
 
 
 cdef double seconds(str name, object value) except -1

@@ -3,11 +3,10 @@
 cimport cython
 from libc.math cimport INFINITY
 
-from runtime._capi cimport PyContext_CopyCurrent, thread_mark
-from runtime._context cimport MessageContext
+from runtime._capi cimport thread_mark
 from runtime._core cimport CLOSED, CLOSING, FRESH, Core
 from runtime._dispatch cimport Plan
-from runtime._mailbox cimport Delivery, Mailbox, new_delivery
+from runtime._mailbox cimport Mailbox
 
 from runtime.errors import ScopeClosed, TerminalClosed, WrongLoop
 
@@ -20,22 +19,6 @@ cdef class Sender:
     emits go to (None: the root pool), `cause` the message whose handler was given this bus, and
     `hops` the length of its chain of causes; `timed` says that the time of that handler has an end.
     """
-
-    cdef Delivery message_of(self, Plan plan, object event, MessageContext context):
-        """Return an event as a message."""
-        cdef Delivery message
-        message = new_delivery(plan, event, self.context_for(context), PyContext_CopyCurrent())
-        if self.cause is not None:
-            message.hops = self.hops + 1
-        return message
-
-    cdef MessageContext context_for(self, MessageContext given):
-        cdef MessageContext context = given
-        if context is None:
-            context = MessageContext.__new__(MessageContext)
-        if self.cause is not None and context.causation_high == 0 and context is not self.cause:
-            context.caused_by(self.cause)
-        return context
 
     cdef Mailbox route(self, Plan plan, object event, object key):
         """Return the mailbox for an event: explicit key, then `__key__`, then the scope's."""
