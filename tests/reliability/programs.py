@@ -58,14 +58,20 @@ async def fill(*terminals):
             terminal.bus.emit(Ping(number), key="box")
     await asyncio.sleep(0)
 
+def say_after(turns, word):
+    if turns:
+        asyncio.get_event_loop().call_soon(say_after, turns - 1, word)
+    else:
+        say(word)
+
 async def wait_for_signal():
     say("ready")
     try:
         await asyncio.Event().wait()
     finally:
         say("cancelled")
-        # When the program has left its blocks as far as it can.
-        asyncio.get_running_loop().call_soon(say, "closing")
+        # When the program has left its blocks as far as it can, and is in the middle of no step.
+        say_after(20, "closing")
         gate.set()
 
 def start(main):
