@@ -364,6 +364,12 @@ class SinkError(BusError):
         super().__init__(text)
         self.records = tuple(records)
 
+    @classmethod
+    def of(cls, sink: object, error: BaseException, records: Sequence[Record]) -> Self:
+        """Say which sink has failed, and how."""
+        failure = f"{type(error).__name__}: {error}".removesuffix(": ")
+        return cls(f"{type(sink).__qualname__} has failed, {failure}", records)
+
 
 class SourceError(BusError):
     """A store could not be read, or was not told what became of a message."""

@@ -10,7 +10,7 @@ from runtime._bus import EventBus
 from runtime._context import MessageContext
 from runtime.errors import SinkError, SinkUnset
 from runtime.sinks.base import Record, Sink
-from runtime.sinks.routing import Routing, Sinks, check_sink
+from runtime.sinks.routing import Routing, Sinks, check_sink, persist
 
 __all__ = ("Outlet",)
 
@@ -62,7 +62,12 @@ class Outlet:
             except SinkError as error:
                 # Nothing of these has been written.
                 raise SinkError(str(error), records) from error
-            await self._sink.sink(records)
+            except Exception as error:
+                raise SinkError.of(self._sink, error, records) from error
+            if isinstance(self._sink, Routing):
+                await self._sink.sink(records)
+            else:
+                await persist(self._sink, records)
         except SinkError as error:
             if isinstance(self._sink, Routing):
                 # Some of the stores may have confirmed theirs.

@@ -8,7 +8,7 @@ from typing import Any, cast
 from runtime.errors import SinkError, SinkUnset
 from runtime.sinks.base import Record, Sink
 
-__all__ = ("Routing", "Sinks", "check_sink")
+__all__ = ("Routing", "Sinks", "check_sink", "persist")
 
 Sinks = Sink | Mapping[Any, Sink]
 """One sink for all events, or one for each of some types and what is derived from them."""
@@ -37,8 +37,8 @@ class Routing:
     async def sink(self, records: Sequence[Record], /) -> None:
         """Persist records in their stores, one store after the other.
 
-        Raises `SinkUnset`, with nothing written, if an event has no sink; and what a store raises.
-        A `SinkError` carries the records that no store has confirmed.
+        Raises `SinkUnset`, with nothing written, if an event has no sink, and `SinkError` with the
+        records that no store has confirmed.
         """
         groups: list[tuple[Sink, list[Record]]] = []
         for record in records:
@@ -51,7 +51,7 @@ class Routing:
                 groups.append((sink, [record]))
         for number, (sink, group) in enumerate(groups):
             try:
-                await sink.sink(group)
+                await persist(sink, group)
             except SinkError as error:
                 rest = [each for _, others in groups[number:] for each in others]
                 raise SinkError(str(error), rest) from error
@@ -77,6 +77,16 @@ class Routing:
         if failures:
             msg = "sinks could not be closed well"
             raise BaseExceptionGroup(msg, failures)
+
+
+async def persist(sink: Sink, records: Sequence[Record]) -> None:
+    """Persist records in one store. Raises `SinkError`, whatever the sink raises."""
+    try:
+        await sink.sink(records)
+    except SinkError:
+        raise
+    except Exception as error:
+        raise SinkError.of(sink, error, records) from error
 
 
 def distinct(sinks: Iterable[Sink]) -> list[Sink]:

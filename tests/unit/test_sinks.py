@@ -93,17 +93,12 @@ class JsonLines:
     def __init__(self, path: Path) -> None:
         self.path, self.wire = path, CloudEvents("/shop")
 
-    def append(self, lines: bytes) -> None:
-        with open(self.path, "ab", buffering=0) as file:
-            file.write(lines)
-            os.fsync(file.fileno())
-
     async def sink(self, records: Sequence[Record], /) -> None:
         lines = b"".join(self.wire.encode(record) + b"\n" for record in records)
-        try:
-            await asyncio.to_thread(self.append, lines)
-        except OSError as error:
-            raise SinkError(str(error), records) from error
+        with open(self.path, "ab") as file:
+            file.write(lines)
+            file.flush()
+            await asyncio.to_thread(os.fsync, file.fileno())
 
 
 async def test_a_sink_of_the_users_own_takes_a_few_lines(tmp_path: Path) -> None:
@@ -151,16 +146,20 @@ async def test_without_a_sink_the_verb_says_what_is_missing() -> None:
             await terminal.bus.sink(Ordered(1))
 
 
-async def test_a_sinks_own_errors_are_not_mistaken() -> None:
-    """An AttributeError inside a sink propagates as it is."""
+async def test_whatever_a_sink_raises_has_the_records() -> None:
+    """What its store raises, or what is wrong with it, is the cause of a `SinkError`."""
 
     class Broken:
         async def sink(self, records: Sequence[Record], /) -> None:
             self.missing  # type: ignore[attr-defined] # noqa: B018
 
     async with terminal_with(Broken()) as terminal:
-        with pytest.raises(AttributeError, match="missing"):
+        with pytest.raises(
+            SinkError, match=r"Broken has failed, AttributeError: .* 'missing'"
+        ) as raised:
             await terminal.bus.sink(Ordered(1))
+        assert isinstance(raised.value.__cause__, AttributeError)
+        assert [each.event for each in raised.value.records] == [Ordered(1)]
         assert terminal.stats().sunk == 0
 
 
