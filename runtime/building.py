@@ -50,6 +50,10 @@ class Resolver(Protocol):
     """A foreign container that serves what the registries do not know.
 
     It is asked when the terminal freezes, and trusted. What it serves counts as scoped.
+
+    One that keeps the scope at hand in a context variable has a method `rebind()`, too: that is
+    called under the copied context variables of each message for a mailbox, which must not find
+    the scope of its sender.
     """
 
     def provides(self, tp: Any, /) -> bool:

@@ -172,6 +172,7 @@ class BusTerminal(Generic[E]):
             around = Surroundings(
                 self._core, {BusTerminal: self}, self._resolver, self._host.threads.wrap
             )
+            self._core.rebind = getattr(self._resolver, "rebind", None)
             wiring = Wiring(around, {})
             self._plans = Plans(wiring, self._publisher, self._policies).including(self._registries)
         return self._plans

@@ -53,6 +53,7 @@ class GraphResolver:
     def __init__(self, graph: Graph | None = None) -> None:
         self._graph = graph
         self._ahead: Graph | None = None
+        self._outside: SyncScope | None = None
         self._missed: set[Any] = set()
 
     @property
@@ -80,6 +81,16 @@ class GraphResolver:
                 f"terminal with lifespan=BusPlugin(...).lifespan"
             )
             raise RuntimeError(msg)
+
+    def rebind(self) -> None:
+        """Take the scope of whoever sends a message from the message's context variables.
+
+        What is at hand instead is an empty one, as a graph has outside of every scope.
+        """
+        if self._outside is None:
+            # A new graph makes a scope of its own the one at hand.
+            self._outside = copy_context().run(lambda: Graph(self_inject=False).use_scope())
+        SCOPE_AT_HAND.set(self._outside)
 
     def provides(self, tp: Any, /) -> bool:
         """Say whether the graph knows a type."""

@@ -232,6 +232,8 @@ def post_control(
         PyContext_CopyCurrent(),
     )
     message.kind = CONTROL
+    if core.rebind is not None:
+        message.variables.run(core.rebind)
     message.hops = storage.hops
     message.expires = deadline_of(storage)
     core.append(box, message)

@@ -70,6 +70,7 @@ cdef class Core:
     cdef long long asked
     cdef public Py_ssize_t scopes
     cdef public bint passivates
+    cdef public object rebind
 
     cdef Mailbox mailbox(self, object name)
     cdef Mailbox make_mailbox(self, object name)

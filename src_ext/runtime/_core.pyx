@@ -53,7 +53,8 @@ cdef class Core:
     a failure. `observer` is told of every message while somebody tracks the terminal; `is_alert`
     says that a verb has more to ask than whose thread it is on, `is_timed` that a worker's batch
     may end by the clock, `passivates` that actors are stopped after a while without messages;
-    `clock` is the loop's.
+    `clock` is the loop's. `rebind`, if there is one, is called under the context variables of each
+    message for a mailbox.
     """
 
     def __cinit__(self, object host, *, int concurrency, max_hops=None):
@@ -191,6 +192,8 @@ cdef class Core:
     def post_again(self, Mailbox box not None, Plan plan not None, object event, object context):
         """Accept a message that comes once more, as `emit` would. Raises `MailboxFull`."""
         cdef Delivery message = new_delivery(plan, event, context, PyContext_CopyCurrent())
+        if self.rebind is not None:
+            message.variables.run(self.rebind)
         self.accept(self.mailbox(box.name) if box.forgotten else box, message)
         return message
 

@@ -40,6 +40,8 @@ cdef class Sender:
         message = new_delivery(plan, event, self.context_for(context), PyContext_CopyCurrent())
         if self.cause is not None:
             message.hops = self.hops + 1
+        if self.core.rebind is not None:
+            message.variables.run(self.core.rebind)
         return message
 
 

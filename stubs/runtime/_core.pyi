@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Coroutine, Hashable, Iterable
+from collections.abc import Callable, Coroutine, Hashable, Iterable
 from typing import Any, Protocol, final
 
 from runtime._bus import EventBus
@@ -34,6 +34,7 @@ class Core:
     observer: _Observer | None
     scopes: int
     passivates: bool
+    rebind: Callable[[], object] | None
     def __new__(cls, host: Host, *, concurrency: int, max_hops: int | None = None) -> Core: ...
     def mailbox_names(self) -> tuple[Hashable, ...]: ...
     def anonymous_mailbox(self) -> Mailbox: ...

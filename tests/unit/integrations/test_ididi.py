@@ -13,7 +13,7 @@ from ididi import Resolver as IdidiResolver
 from unit.integrations.support import Ping, Pong, Session, open_session
 from unit.support import registry_with
 
-from runtime import BusTerminal, Event, EventBus, MessageRegistry, concurrent
+from runtime import BusTerminal, Command, Event, EventBus, MessageRegistry, concurrent
 from runtime.errors import LifetimeError
 from runtime.integrations.ididi import GraphResolver, scope_at_hand
 
@@ -118,6 +118,44 @@ async def test_a_chain_of_emits_keeps_no_scope_of_its_past() -> None:
         terminal.bus.emit(Ping(50))
         await terminal.drain()
     assert most <= 3
+
+
+async def test_what_goes_to_a_mailbox_finds_no_scope_of_its_sender() -> None:
+    """Also a handler that asks the graph for nothing; the sender goes on with its own."""
+    seen: list[object] = []
+
+    class Actor:
+        async def pong(self, pong: Pong) -> None:
+            seen.append(scope_at_hand(graph))
+
+    class Ask(Command[None]):
+        pass
+
+    async def ask(command: Ask) -> None:
+        seen.append(scope_at_hand(graph))
+
+    async def handler(ping: Ping, bus: EventBus[Event]) -> None:
+        seen.append(scope_at_hand(graph))
+        # Outside of every scope the graph has one, which is not asynchronous.
+        assert not isinstance(graph.use_scope(), AsyncScope)
+        await asyncio.sleep(0)
+        if ping.number == 0:
+            bus.emit(Ping(1))
+
+    graph = graph_of(open_session)
+    registry = registry_with(handler, ask)
+    registry.register(Actor, lifetime="actor")
+    async with BusTerminal(registry, resolver=GraphResolver(graph)) as terminal:
+        async with graph.ascope() as own:
+            await terminal.bus.ask(Ask(), key="box")
+            await terminal.bus.emit(Ping(0)).wait()
+            await terminal.bus.emit(Ping(2), key="box").wait()
+            await terminal.bus.ask(Ask(), key="box")
+            async with terminal.scope("actor") as scope:
+                await scope.bus.publish(Pong())
+            assert scope_at_hand(graph) is own
+        await terminal.drain()
+    assert seen == [None] * 6
 
 
 async def test_what_the_graph_knows_it_serves() -> None:
