@@ -12,6 +12,7 @@ from runtime._core import Core
 from runtime._dispatch import Handler
 from runtime._mailbox import Mailbox
 from runtime._wiring import Storage, make_storage
+from runtime.workers import is_cancelled
 
 __all__ = ("Retries", "Slot")
 
@@ -118,9 +119,3 @@ class Retries:
         if self.drawn is None:
             self.drawn = random.Random(getattr(self._core.loop, "seed", None))  # noqa: S311
         return self.drawn
-
-
-def is_cancelled() -> bool:
-    """Say whether somebody has cancelled the current task, and not taken that back."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -154,7 +154,7 @@ def worker_of(core: Core) -> Worker | None:
 
 
 def is_cancelled() -> bool:
-    """Say whether somebody has cancelled the current task."""
+    """Say whether somebody has cancelled the current task, and not taken that back."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

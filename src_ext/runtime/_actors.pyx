@@ -2,7 +2,6 @@
 
 cimport cython
 
-from runtime._capi cimport PyContext_CopyCurrent
 from runtime._core cimport CLOSED, Core
 from runtime._dispatch cimport Handler, Plan
 from runtime._mailbox cimport (
@@ -15,7 +14,6 @@ from runtime._mailbox cimport (
     Delivery,
     Mailbox,
     deadline_of,
-    new_delivery,
 )
 from runtime._wiring cimport Factory, Storage, new_storage
 
@@ -225,15 +223,10 @@ def post_control(
     cdef Delivery message
     if core.phase >= CLOSED:
         raise TerminalClosed.of(core.host.name, event)
-    message = new_delivery(
-        Plan((handler,), guards=core.table.find(event).guards),
-        event,
-        context,
-        PyContext_CopyCurrent(),
+    message = core.new_message(
+        Plan((handler,), guards=core.table.find(event).guards), event, context
     )
     message.kind = CONTROL
-    if core.rebind is not None:
-        message.variables.run(core.rebind)
     message.hops = storage.hops
     message.expires = deadline_of(storage)
     core.append(box, message)

@@ -1,5 +1,6 @@
 """Fields of a terminal's core; see the .pyx for what they mean."""
 
+from runtime._capi cimport PyContext_CopyCurrent
 from runtime._dispatch cimport Handler, Plan, Table
 from runtime._mailbox cimport (
     ASK,
@@ -11,6 +12,7 @@ from runtime._mailbox cimport (
     Delivery,
     Mailbox,
     State,
+    new_delivery,
 )
 from runtime._stopwatch cimport Stopwatch
 from runtime._wiring cimport Storage
@@ -104,6 +106,13 @@ cdef class Core:
     cdef Py_ssize_t busy(self) except -1
     cdef int check_quiet(self) except -1
     cdef Py_ssize_t stranded(self, Mailbox box) except -1
+
+    cdef inline Delivery new_message(self, Plan plan, object event, object context):
+        # A message for a mailbox, under a copy of the context variables at hand.
+        cdef Delivery message = new_delivery(plan, event, context, PyContext_CopyCurrent())
+        if self.rebind is not None:
+            message.variables.run(self.rebind)
+        return message
 
     cdef inline bint is_full(self, Mailbox box, Delivery message):
         return box.count + box.reserved >= message.plan.capacity

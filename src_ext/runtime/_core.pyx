@@ -191,9 +191,7 @@ cdef class Core:
 
     def post_again(self, Mailbox box not None, Plan plan not None, object event, object context):
         """Accept a message that comes once more, as `emit` would. Raises `MailboxFull`."""
-        cdef Delivery message = new_delivery(plan, event, context, PyContext_CopyCurrent())
-        if self.rebind is not None:
-            message.variables.run(self.rebind)
+        cdef Delivery message = self.new_message(plan, event, context)
         self.accept(self.mailbox(box.name) if box.forgotten else box, message)
         return message
 

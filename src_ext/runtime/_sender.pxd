@@ -2,11 +2,10 @@
 
 cimport cython
 
-from runtime._capi cimport PyContext_CopyCurrent
 from runtime._context cimport MessageContext
 from runtime._core cimport Core
 from runtime._dispatch cimport Plan
-from runtime._mailbox cimport Delivery, Mailbox, new_delivery
+from runtime._mailbox cimport Delivery, Mailbox
 from runtime._wiring cimport Storage
 
 
@@ -36,12 +35,9 @@ cdef class Sender:
     @cython.final
     cdef inline Delivery message_of(self, Plan plan, object event, MessageContext context):
         # An event as a message.
-        cdef Delivery message
-        message = new_delivery(plan, event, self.context_for(context), PyContext_CopyCurrent())
+        cdef Delivery message = self.core.new_message(plan, event, self.context_for(context))
         if self.cause is not None:
             message.hops = self.hops + 1
-        if self.core.rebind is not None:
-            message.variables.run(self.core.rebind)
         return message
 
 
