@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -46,7 +46,7 @@ from runtime.outlet import Outlet
 from runtime.passivation import Passivation
 from runtime.publishers import Listener, sequential
 from runtime.retries import Retries, Slot
-from runtime.running import attempt, handle, publish, send
+from runtime.running import attempt, close_after, handle, publish, reply, send
 from runtime.signature import HandlerSpec
 from runtime.sinks.routing import Sinks
 from runtime.slowness import SlowHandlers
@@ -249,6 +249,18 @@ class Host:
     ) -> Coroutine[Any, Any, Any]:
         """Return the run of a command."""
         return send(self.core, plan, command, context, storage, box)
+
+    def reply(
+        self, call: Call, command: object, context: MessageContext | None
+    ) -> Coroutine[Any, Any, Any]:
+        """Return the run of a command that a plain function carries out."""
+        return reply(call, command, context)
+
+    def close_after(
+        self, storage: Storage, awaitable: Awaitable[Any]
+    ) -> Coroutine[Any, Any, Any]:
+        """Return a coroutine that awaits something and ends the scope that it runs in."""
+        return close_after(storage, awaitable)
 
     async def refuse(self, refusal: Exception) -> None:
         """Raise what speaks against a command, at the await."""

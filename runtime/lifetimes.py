@@ -11,6 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Annotated, Any, Final, Literal, TypeGuard, get_args, get_origin, get_type_hints
 
 from runtime._actors import ActorProvider
@@ -181,6 +182,14 @@ class Foreign:
     annotation: object
 
 
+class Hands(IntEnum):
+    """What of its scope a call is given: it may go on using that when it has returned."""
+
+    NOTHING = 0
+    THE_BUS = 1
+    THE_SCOPE = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Wired:
     """A provider, and what a call needs so that it can serve."""
@@ -195,6 +204,8 @@ class Wired:
     """Whether the scope of the call will have something to leave."""
     enters: bool = False
     """Whether whoever asks will have something to leave, because it is transient."""
+    hands: Hands = Hands.NOTHING
+    """What of the scope at hand is given away, by this or by what it is built from."""
     inner: tuple[tuple[str, Wired], ...] = ()
     """What serves the provider's own parameters."""
 
@@ -217,6 +228,11 @@ class WiredCall:
         return any(each.manages for _, each in self.arguments)
 
     @property
+    def hands(self) -> Hands:
+        """What of the scope at hand the arguments give away."""
+        return max((each.hands for _, each in self.arguments), default=Hands.NOTHING)
+
+    @property
     def waits(self) -> tuple[Factory, ...]:
         """What has to be awaited before the call; a transient for each argument."""
         found: list[Factory] = []
@@ -236,6 +252,7 @@ class WiredHandler:
     actor: Factory | None
     waits: tuple[Factory, ...]
     manages: bool
+    hands: Hands
     arguments: tuple[tuple[str, Wired], ...]
 
 
@@ -283,8 +300,10 @@ class Wiring:
         )
         self._reaching: dict[object, bool] = {}
         self._known: dict[object, Wired] = {
-            EventBus: Wired(BusProvider(core), "the bus", needs_scope=True),
-            Scope: Wired(ScopeProvider(core), "the scope", needs_scope=True),
+            EventBus: Wired(BusProvider(core), "the bus", needs_scope=True, hands=Hands.THE_BUS),
+            Scope: Wired(
+                ScopeProvider(core), "the scope", needs_scope=True, hands=Hands.THE_SCOPE
+            ),
         }
         for key, value in self.around.values.items():
             self._known[key] = Wired(Constant(value), f"the {show(key)} itself")
@@ -336,6 +355,7 @@ class Wiring:
             actor=actor if spec.lifetime == "actor" and isinstance(actor, Factory) else None,
             waits=wired.waits,
             manages=wired.manages,
+            hands=wired.hands,
             arguments=wired.arguments,
         )
 
@@ -463,6 +483,7 @@ class Wiring:
             waits=(provider,) if awaited else (),
             manages=lives == "scoped" and (entered or inner.manages),
             enters=enters and spec.lifetime == "transient",
+            hands=inner.hands if lives == "scoped" else Hands.NOTHING,
             inner=inner.arguments,
         )
 

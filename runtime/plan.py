@@ -54,6 +54,7 @@ class Plans:
             for key in each.spec.keys:
                 self._heard.setdefault(key, []).append(number)
         self._shared: dict[tuple[int, ...], tuple[Handler, ...]] = {}
+        self._has_exits = any(each.wired.manages for each in registered)
 
     def including(self, registries: Iterable[MessageRegistry[object]]) -> Plans:
         """Return these plans with what more registries hold, each handler and guard once.
@@ -117,6 +118,7 @@ class Plans:
             key_owner=owner,
             capacity=policy.capacity,
             overflow=policy.overflow,
+            has_exits=self._has_exits,
             tally=self.tally_of(message_type),
         )
 
@@ -188,6 +190,7 @@ def wire(wiring: Wiring, spec: HandlerSpec, tally: HandlerTally | None = None) -
         actor=wired.actor,
         waits=wired.waits,
         manages=wired.manages,
+        hands=wired.hands,
         own_task=spec.own_task,
         limited=spec.timeout is not None or spec.retry is not None,
         supervised=wired.actor is not None and spec.on_failure != "resume",

@@ -16,12 +16,12 @@ from runtime._context import MessageContext
 from runtime._core import Core
 from runtime._dispatch import Handler, Plan
 from runtime._mailbox import Mailbox, until
-from runtime._wiring import Storage, make_storage
+from runtime._wiring import Call, Storage, make_storage
 from runtime.building import leave, leave_at_once, prepare
 from runtime.errors import ContextMismatch, HandlerTimeout, ScopeClosed
 from runtime.signature import GuardSpec
 
-__all__ = ("attempt", "handle", "publish", "send")
+__all__ = ("attempt", "close_after", "handle", "publish", "reply", "send")
 
 Proceed = Callable[[], Awaitable[Any]]
 
@@ -67,6 +67,20 @@ async def send(
     reply = await in_scope(core, storage, box, context, run)
     plan.settle()
     return reply
+
+
+async def reply(call: Call, command: object, context: MessageContext | None) -> Any:
+    """Have a plain function carry a command out."""
+    result = call(command, context, None)
+    return await result if inspect.isawaitable(result) else result
+
+
+async def close_after(storage: Storage, awaitable: Awaitable[Any]) -> Any:
+    """Await what a handler has returned, and end its scope."""
+    try:
+        return await awaitable
+    finally:
+        storage.closed = True
 
 
 async def attempt(

@@ -19,6 +19,7 @@ def test_the_core_is_what_the_layout_says() -> None:
         "_context",
         "_core",
         "_dispatch",
+        "_publication",
         "_givens",
         "_inbox",
         "_lines",

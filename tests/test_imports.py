@@ -21,6 +21,7 @@ ORDER = [
     "_tally",
     "_wiring",
     "_dispatch",
+    "_publication",
     "_mailbox",
     "_context",
     "_stopwatch",

@@ -15,7 +15,7 @@ from runtime._mailbox cimport (
     Mailbox,
     deadline_of,
 )
-from runtime._wiring cimport Factory, Storage, new_storage
+from runtime._wiring cimport Factory, Storage, is_over, new_storage
 
 from runtime.errors import DeadlockError, TerminalClosed
 
@@ -79,7 +79,7 @@ def publish_to_actor(
     """Return the coroutine that lets an actor handle a published event."""
     cdef Mailbox box = actor_mailbox(core, handler, event, storage)
     cdef Storage link = storage
-    if storage.owner is None or storage.closed or storage.box is not box:
+    if storage.owner is None or is_over(storage) or storage.box is not box:
         return core.host.wait_for_actor(box, handler, event, context, storage)
     while link is not None:
         if (<Handler>link.owner).actor is handler.actor:

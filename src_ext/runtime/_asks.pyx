@@ -25,6 +25,7 @@ from runtime._dispatch cimport ENDED, Plan, as_exception
 from runtime._mailbox cimport ASK, QUEUED, WITHDRAWN, Delivery, Mailbox, Reply, deadline_of
 from runtime._sender cimport Sender, seconds
 from runtime._waits cimport Wait, Waits
+from runtime._wiring cimport is_over
 from runtime._worker cimport Worker
 
 import asyncio
@@ -138,7 +139,7 @@ cdef class Ask(Reply):
         if (
             core.is_alert
             or thread_mark() != core.thread
-            or (sender.storage is not None and sender.storage.closed)
+            or (sender.storage is not None and is_over(sender.storage))
         ):
             sender.admit(command)
         plan = core.table.find(command)

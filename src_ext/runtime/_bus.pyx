@@ -2,13 +2,22 @@
 
 cimport cython
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF
+from cpython.ref cimport Py_INCREF
 
 from runtime._asks cimport new_ask
-from runtime._capi cimport take_error, thread_mark
+from runtime._capi cimport is_coroutine, owned, put_error, take_error, thread_mark
 from runtime._context cimport MessageContext
 from runtime._core cimport CLOSED, Core
-from runtime._dispatch cimport REJECT, Plan, Publication
+from runtime._dispatch cimport (
+    AS_CALLS,
+    AS_COROUTINE,
+    AS_COROUTINE_IN_SCOPE,
+    BY_HOST,
+    NOTHING,
+    REJECT,
+    Handler,
+    Plan,
+)
 from runtime._mailbox cimport (
     FORGOTTEN,
     HELD,
@@ -18,8 +27,9 @@ from runtime._mailbox cimport (
     as_callback,
     deadline_of,
 )
+from runtime._publication cimport Publication, new_brief, refused
 from runtime._sender cimport Sender, seconds
-from runtime._wiring cimport Storage, new_storage
+from runtime._wiring cimport CallScope, Storage, is_over, new_storage
 
 from types import GenericAlias
 
@@ -46,63 +56,37 @@ cdef class EventBus(Sender):
         """
         cdef Core core = self.core
         cdef Plan plan
-        cdef Publication run
         cdef PyObject* result
-        cdef object pending
-        cdef object refusal = None
+        cdef object instead
         if core is None:
             raise TypeError("this EventBus has no terminal")
-        if (
-            core.is_alert
-            or thread_mark() != core.thread
-            or (self.storage is not None and self.storage.closed)
-            or self.timed
-        ):
-            refusal = self.refusal(event)
-            if refusal is None and core.observer is not None and not core.is_watched:
-                return core.observer.watch_publish(self, event, context)
-            if refusal is None and self.timed:
-                return self.in_time(EventBus.publish, event, context)
-        if refusal is None:
-            plan = core.table.plans.get(type(event))
-            if plan is None:
-                try:
-                    plan = core.table.miss(type(event))
-                except Exception as error:
-                    refusal = error
-        if refusal is None:
-            core.published += 1
-            plan.counts.published += 1
-            if plan.only is not None:
-                if plan.wants_context:
-                    context = self.context_for(context)
-                result = plan.only.call.invoke_raw(event, context, None)
-                if result != NULL:
-                    pending = <object>result
-                    Py_DECREF(pending)
-                    return pending
-                refusal = take_error()
-            elif not plan.simple:
-                return core.host.publish(
-                    plan, event, self.context_for(context), self.storage, self.box
-                )
-        run = Publication.__new__(Publication)
-        run.unstarted = True
-        if refusal is not None:
-            run.error = refusal
-        else:
-            run.plan = plan
-            run.event = event
-            if plan.wants_context:
-                run.context = self.context_for(context)
-            if plan.needs_scope:
-                run.storage = self.storage
-                if run.storage is None:
-                    run.storage = new_storage(core, self.box, None)
-                    run.storage.cause = run.context
-                    run.storage.hops = self.hops
-                    run.owns_storage = True
-        return run
+        if not self.is_free():
+            instead = self.look(EventBus.publish, event, context)
+            if instead is not None:
+                return instead
+        plan = core.table.recall(event)
+        if plan is None:
+            try:
+                plan = core.table.find(event)
+            except Exception as error:
+                return refused(error)
+        core.published += 1
+        plan.counts.published += 1
+        if plan.wants_context:
+            context = self.context_for(context)
+        if plan.way == AS_COROUTINE:
+            result = plan.only.call.begin(event, context, None)
+            return owned(result) if result != NULL else refused(take_error())
+        if plan.way == AS_CALLS:
+            return new_brief(plan, event, context)
+        if plan.way == AS_COROUTINE_IN_SCOPE:
+            result = self.begin_in_scope(plan.only, event, context)
+            return owned(result) if result != NULL else refused(take_error())
+        if plan.way == BY_HOST:
+            return core.host.publish(
+                plan, event, self.context_for(context), self.shared_scope(plan), self.box
+            )
+        return self.publication(plan, event, context)
 
     def send(self, object command, MessageContext context=None):
         """Have the command carried out now, in the caller's task and scope, and return the reply.
@@ -114,41 +98,37 @@ cdef class EventBus(Sender):
         """
         cdef Core core = self.core
         cdef Plan plan
-        cdef object refusal = None
+        cdef PyObject* result
+        cdef object instead
         if core is None:
             raise TypeError("this EventBus has no terminal")
-        if (
-            core.is_alert
-            or thread_mark() != core.thread
-            or (self.storage is not None and self.storage.closed)
-            or self.timed
-        ):
-            refusal = self.refusal(command)
-            if refusal is None and core.observer is not None and not core.is_watched:
-                return core.observer.watch_send(self, command, context)
-            if refusal is None and self.timed:
-                return self.in_time(EventBus.send, command, context)
-        if refusal is None:
+        if not self.is_free():
+            instead = self.look(EventBus.send, command, context)
+            if instead is not None:
+                return instead
+        plan = core.table.recall(command)
+        if plan is None:
             try:
                 plan = core.table.find(command)
             except Exception as error:
                 return core.host.refuse(error)
-            core.sent += 1
-            plan.counts.sent += 1
-            if plan.count == 0:
-                refusal = NoHandler.of(command)
-            elif plan.only is not None:
-                if plan.wants_context:
-                    context = self.context_for(context)
-                try:
-                    return plan.only.call.invoke(command, context, None)
-                except Exception as error:
-                    refusal = error
-            else:
-                return core.host.send(
-                    plan, command, self.context_for(context), self.storage, self.box
-                )
-        return core.host.refuse(refusal)
+        core.sent += 1
+        plan.counts.sent += 1
+        if plan.count == 0:
+            return core.host.refuse(NoHandler.of(command))
+        if plan.wants_context:
+            context = self.context_for(context)
+        if plan.way == AS_COROUTINE:
+            result = plan.only.call.begin(command, context, None)
+        elif plan.way == AS_COROUTINE_IN_SCOPE:
+            result = self.begin_in_scope(plan.only, command, context)
+        elif plan.way == AS_CALLS:
+            return core.host.reply((<Handler>plan.handlers[0]).call, command, context)
+        else:
+            return core.host.send(
+                plan, command, self.context_for(context), self.shared_scope(plan), self.box
+            )
+        return owned(result) if result != NULL else core.host.refuse(take_error())
 
     def emit(
         self,
@@ -183,7 +163,7 @@ cdef class EventBus(Sender):
         if (
             core.is_alert
             or thread_mark() != core.thread
-            or (self.storage is not None and self.storage.closed)
+            or (self.storage is not None and is_over(self.storage))
         ):
             self.admit(event)
         plan = core.table.find(event)
@@ -263,7 +243,7 @@ cdef class EventBus(Sender):
 
     def _post_reserved(self, Mailbox box not None, Delivery message not None):
         """Accept a message into the place that was reserved for it, or hold it back there."""
-        if self.storage is not None and self.storage.closed:
+        if self.storage is not None and is_over(self.storage):
             # The scope has ended while this stood in line.
             box.granted -= 1
             self.core.host.lines.return_place(box)
@@ -287,7 +267,7 @@ cdef class EventBus(Sender):
         cdef Delivery message
         if core.is_alert:
             return None
-        if self.storage is not None and (self.storage.closed or self.storage.holding):
+        if self.storage is not None and (is_over(self.storage) or self.storage.holding):
             return None
         plan = core.table.plans.get(type(event))
         if plan is None or plan.overflow != REJECT:
@@ -308,6 +288,78 @@ cdef class EventBus(Sender):
     def _send(self, object command, MessageContext context=None):
         """Send without being observed."""
         return self.unwatched(self.send, command, context)
+
+    cdef inline bint is_free(self) noexcept:
+        """Say whether nothing speaks against a message, and nobody looks at it."""
+        return not (
+            self.core.is_alert
+            or thread_mark() != self.core.thread
+            or self.timed
+            or (self.storage is not None and is_over(self.storage))
+        )
+
+    cdef object look(self, object verb, object message, MessageContext context):
+        """Return what a publish or a send comes to instead; None if it may go on."""
+        cdef Core core = self.core
+        cdef object refusal = self.refusal(message)
+        if refusal is not None:
+            return refused(refusal) if verb is EventBus.publish else core.host.refuse(refusal)
+        if core.observer is not None and not core.is_watched:
+            if verb is EventBus.publish:
+                return core.observer.watch_publish(self, message, context)
+            return core.observer.watch_send(self, message, context)
+        return self.in_time(verb, message, context) if self.timed else None
+
+    cdef Storage shared_scope(self, Plan plan):
+        """Return the scope that a publish shares; None if it has one of its own.
+
+        What a handler's own coroutine ends cannot be left: a plan that was included since it began
+        gets a scope beside it.
+        """
+        if plan.has_exits and type(self.storage) is CallScope:
+            if (<CallScope>self.storage).runner is not None:
+                return None
+        return self.storage
+
+    cdef Storage own_scope(self, MessageContext context):
+        """Return a new scope for a call."""
+        cdef Storage storage = new_storage(self.core, self.box, None)
+        storage.cause = context
+        storage.hops = self.hops
+        return storage
+
+    cdef PyObject* begin_in_scope(
+        self, Handler handler, object message, MessageContext context
+    ) noexcept:
+        """Call a handler in the scope at hand, or in one that ends with its coroutine.
+
+        A new reference to the coroutine, or NULL with an exception set.
+        """
+        cdef Storage storage = self.storage
+        cdef PyObject* result
+        if storage is not None:
+            return handler.call.begin(message, context, storage)
+        storage = self.own_scope(context)
+        result = handler.call.begin(message, context, storage)
+        if result != NULL and handler.hands != NOTHING:
+            if not is_coroutine(result):
+                return closing_raw(self.core.host, storage, result)
+            (<CallScope>storage).runner = <object>result
+        return result
+
+    cdef object publication(self, Plan plan, object event, MessageContext context):
+        """Return the run of a plan, handler after handler."""
+        cdef Publication run = Publication.__new__(Publication)
+        run.unstarted = True
+        run.plan = plan
+        run.event = event
+        run.context = context
+        if plan.needs_scope:
+            run.storage = self.shared_scope(plan)
+            if run.storage is None:
+                run.storage = self.own_scope(context)
+                run.owns_storage = True
+        return run
 
     cdef object in_time(self, object verb, object message, MessageContext context):
         """Begin a verb that has to end when the time of whoever uses the bus does."""
@@ -380,6 +432,21 @@ cdef EventBus new_bus(Core core, Storage storage, Mailbox box, object cause, int
 def root_bus(Core core not None):
     """Return the bus of a terminal that belongs to no scope."""
     return new_bus(core, None, None, None, 0)
+
+
+cdef PyObject* closing_raw(object host, Storage storage, PyObject* awaitable) noexcept:
+    """Return a coroutine that awaits something, whose reference is taken, and ends its scope.
+
+    NULL if that fails, with an exception set.
+    """
+    cdef object taken = owned(awaitable)
+    try:
+        coroutine = host.close_after(storage, taken)
+    except Exception as error:
+        put_error(error)
+        return NULL
+    Py_INCREF(coroutine)
+    return <PyObject*>coroutine
 
 
 cdef Scope scope_of(Storage storage):
@@ -513,7 +580,7 @@ cdef class Scope(Storage):
 
     def _end(self):
         """Drop what the scope has built; its bus takes nothing more."""
-        self.closed = True
+        self.is_shut = True
         self.cache = None
         if self.box is not None:
             (<Core>self.core).release(<Mailbox>self.box)

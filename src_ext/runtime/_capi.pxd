@@ -67,6 +67,38 @@ cdef extern from *:
     #endif
     }
 
+    /* Sets an exception again; unlike a raise, it leaves its context and traceback alone. */
+    static CYTHON_INLINE void runtime_put_error(PyObject* error) {
+        Py_INCREF(error);
+    #if PY_VERSION_HEX >= 0x030C0000
+        PyErr_SetRaisedException(error);
+    #else
+        Py_INCREF(Py_TYPE(error));
+        PyErr_Restore((PyObject*)Py_TYPE(error), error, PyException_GetTraceback(error));
+    #endif
+    }
+
+    /* Spares what the general call asks of a callable that it does not know. */
+    static CYTHON_INLINE PyObject* runtime_vectorcall(
+        PyObject* function, PyObject* const* arguments, size_t count, PyObject* names
+    ) {
+        if (PyFunction_Check(function)) {
+            return ((PyFunctionObject*)function)->vectorcall(function, arguments, count, names);
+        }
+        return PyObject_Vectorcall(function, arguments, count, names);
+    }
+
+    /* Says whether a coroutine has returned or was closed; one that never started has not. */
+    static CYTHON_INLINE int runtime_has_ended(PyObject* coroutine) {
+    #if PY_VERSION_HEX < 0x030E0000
+        return ((PyCoroObject*)coroutine)->cr_frame_state > 0;
+    #else
+        PyObject* frame = PyObject_GetAttrString(coroutine, "cr_frame");
+        Py_XDECREF(frame);
+        return frame == Py_None;
+    #endif
+    }
+
     static CYTHON_INLINE int runtime_is_awaitable(PyObject* candidate) {
         PyAsyncMethods* methods = Py_TYPE(candidate)->tp_as_async;
         return methods != NULL && methods->am_await != NULL;
@@ -75,7 +107,9 @@ cdef extern from *:
     /* Ends an iteration with a result, whose reference is taken. */
     static CYTHON_INLINE void runtime_stop_with(PyObject* result) {
         PyObject* stop;
-        if (PyTuple_Check(result) || PyExceptionInstance_Check(result)) {
+        if (result == Py_None) {
+            /* No exception at all means the same. */
+        } else if (PyTuple_Check(result) || PyExceptionInstance_Check(result)) {
             /* As a bare argument, either would be taken apart. */
             stop = PyObject_CallFunctionObjArgs(PyExc_StopIteration, result, NULL);
             if (stop != NULL) {
@@ -94,18 +128,18 @@ cdef extern from *:
         ((PyTypeObject*)type)->tp_as_async->am_send = (sendfunc)send;
     }
 
-    /* Lets a function whose callee has set an exception return by the exception path. */
-    static CYTHON_INLINE int runtime_reraise(void) { return -1; }
+    #define runtime_owned(reference) (reference)
     """
     long long wall_clock "runtime_wall_clock"() noexcept
     long long coarse_clock "runtime_coarse_clock"() noexcept
     unsigned long thread_mark "runtime_thread_mark"() noexcept
+    bint has_ended "runtime_has_ended"(object coroutine) noexcept
     bint is_awaitable "runtime_is_awaitable"(PyObject* candidate) noexcept
     void stop_with "runtime_stop_with"(PyObject* result) noexcept
     void drive_by "runtime_drive_by"(object type, void* next, void* send) noexcept
     # Only where an exception is set.
     object take_error "runtime_take_error"()
-    int reraise "runtime_reraise"() except -1
+    void put_error "runtime_put_error"(object error) noexcept
 
 
 cdef extern from "Python.h":
@@ -125,12 +159,13 @@ cdef extern from "Python.h":
     PyObject* dict_get "PyDict_GetItemWithError"(object mapping, object key) noexcept
 
     const size_t PY_VECTORCALL_ARGUMENTS_OFFSET
-    # `arguments` are borrowed by the call; `names` may be NULL.
-    object PyObject_Vectorcall(object function, PyObject** arguments, size_t count, PyObject* names)
-    # The same, where the caller looks at the result: NULL means that an exception is set.
-    PyObject* vectorcall "PyObject_Vectorcall"(
+    # `arguments` are borrowed by the call; `names` may be NULL. The caller looks at the result:
+    # NULL means that an exception is set.
+    PyObject* vectorcall "runtime_vectorcall"(
         object function, PyObject** arguments, size_t count, PyObject* names
     ) noexcept
+    # The reference that the argument is; NULL raises the exception that is set.
+    object owned "runtime_owned"(PyObject* reference)
     void Py_DecRef "Py_DECREF"(PyObject* thing) noexcept
     PyObject* PyTuple_GET_ITEM(object pack, Py_ssize_t index) noexcept
     bint is_coroutine "PyCoro_CheckExact"(PyObject* candidate) noexcept

@@ -1,6 +1,8 @@
 """Fields of the dispatch table; see the .pyx for what they mean."""
 
-from cpython.object cimport PyObject
+cimport cython
+from cpython.object cimport PyObject, Py_TYPE
+from libc.stdint cimport uint64_t
 
 from runtime._capi cimport (
     PYGEN_ERROR,
@@ -16,6 +18,20 @@ from runtime._tally cimport HandlerTally, TypeCounts, TypeTally
 from runtime._wiring cimport Call, Factory, Storage
 
 cdef object ENDED
+
+cdef enum Hands:
+    NOTHING
+    THE_BUS
+    THE_SCOPE
+
+
+cdef enum Way:
+    BY_HOST
+    AS_PUBLICATION
+    AS_CALLS
+    AS_COROUTINE
+    AS_COROUTINE_IN_SCOPE
+
 
 cdef enum Overflow:
     REJECT
@@ -34,9 +50,11 @@ cdef class Handler:
     cdef readonly bint manages
     cdef readonly bint own_task
     cdef readonly bint limited
+    cdef readonly bint supervised
     cdef bint wants_context
     cdef bint simple
-    cdef readonly bint supervised
+    cdef bint inline
+    cdef Hands hands
 
 
 cdef class Plan:
@@ -54,41 +72,50 @@ cdef class Plan:
     cdef bint needs_scope
     cdef bint wants_context
     cdef bint has_actors
+    cdef bint has_exits
     cdef bint simple
     cdef bint guarded
+    cdef Way way
+
+    cdef Way choose(self) except? BY_HOST
+
+
+cdef struct Recent:
+    # Both borrowed: the table keeps what it has ever known.
+    PyObject* message_type
+    PyObject* plan
+
+
+cdef enum:
+    RECENT_BITS = 8
+    MIXER = 0x9E3779B97F4A7C15
 
 
 cdef class Table:
     cdef readonly dict plans
     cdef object flatten
+    cdef Recent recent[1 << RECENT_BITS]
 
-    cdef Plan miss(self, type message_type)
+    cdef Plan look_up(self, type message_type, Recent* place)
 
+    @cython.final
+    cdef inline Recent* place_of(self, object message) noexcept:
+        # The upper bits of a product mix all of an address (Knuth, TAOCP 3, 6.4).
+        cdef uint64_t mixed = <uint64_t><size_t>Py_TYPE(message) * MIXER
+        return &self.recent[mixed >> (64 - RECENT_BITS)]
+
+    @cython.final
+    cdef inline Plan recall(self, object message):
+        # The plan of a message if its type is among the recent ones, else None: nothing can fail.
+        cdef Recent* place = self.place_of(message)
+        if place.message_type == <PyObject*>Py_TYPE(message):
+            return <Plan>place.plan
+        return None
+
+    @cython.final
     cdef inline Plan find(self, object message):
-        cdef object plan = self.plans.get(type(message))
-        return <Plan>plan if plan is not None else self.miss(type(message))
-
-
-cdef class Publication:
-    cdef Plan plan
-    cdef object event
-    cdef object context
-    cdef object error
-    cdef object coroutine
-    cdef Storage storage
-    cdef Py_ssize_t index
-    cdef bint owns_storage
-    cdef bint finished
-    cdef bint unstarted
-    cdef bint awaited
-    cdef bint running
-
-    cdef object step(self, object error)
-    cdef PySendResult run_on(self, PyObject** yielded) noexcept
-    cdef PySendResult leave(self, object error, PyObject** yielded) noexcept
-    cdef PyObject* reach_actor(self, Handler handler) noexcept
-    cdef object fail(self, object error)
-    cdef int finish(self) except -1
+        cdef Plan plan = self.recall(message)
+        return plan if plan is not None else self.look_up(type(message), self.place_of(message))
 
 
 cdef object as_exception(object kind, object value, object traceback)

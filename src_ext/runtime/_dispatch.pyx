@@ -7,22 +7,13 @@ never change, so a run in progress keeps those that it began with.
 
 cimport cython
 
-from cpython.exc cimport PyErr_SetObject, PyErr_WarnEx
+from cpython.exc cimport PyErr_SetObject
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 
-from runtime._capi cimport (
-    PYGEN_ERROR,
-    PYGEN_NEXT,
-    PYGEN_RETURN,
-    PyIter_Send,
-    PySendResult,
-    PyTuple_GET_ITEM,
-    Py_DecRef,
-    take_error,
-)
+from runtime._capi cimport PYGEN_ERROR, PYGEN_NEXT, PYGEN_RETURN, PySendResult, Py_DecRef
 from runtime._tally cimport HandlerTally, TypeTally
-from runtime._wiring cimport Call, Factory, Singleton, Storage
+from runtime._wiring cimport Call, Factory, Singleton
 
 from types import GeneratorType
 
@@ -52,6 +43,7 @@ cdef class Handler:
         Factory actor=None,
         tuple waits=(),
         bint manages=False,
+        Hands hands=THE_SCOPE,
         bint own_task=False,
         bint limited=False,
         bint supervised=False,
@@ -67,10 +59,11 @@ cdef class Handler:
         self.actor = actor
         self.waits = waits
         self.manages = manages
+        self.hands = hands
         self.own_task = own_task
         self.limited = limited
         self.supervised = supervised
-        self.simple = not (waits or manages or own_task or limited or supervised)
+        self.settle()
 
     def settle(self):
         """Say whether nothing is left to wait for: all that was is there for good."""
@@ -79,7 +72,8 @@ cdef class Handler:
             if not (isinstance(factory, Singleton) and factory.is_built()):
                 return False
         self.waits = ()
-        self.simple = not (self.manages or self.own_task or self.limited or self.supervised)
+        self.inline = not (self.own_task or self.limited or self.supervised)
+        self.simple = self.inline and not self.manages
         return self.simple
 
 
@@ -90,8 +84,9 @@ cdef class Plan:
     `guards` wrap each of them; `publisher` runs them if it is not the sequential one. A message
     type with `__key__` has the field's name in `key_field` and the class that declares it in
     `key_owner`. `capacity` is how many messages may be queued in a mailbox when one of this type
-    comes, `overflow` what happens otherwise. `tally` counts the messages. The core runs a simple
-    plan by itself; another takes `runtime.running`.
+    comes, `overflow` what happens otherwise. `tally` counts the messages. `has_exits` says that
+    handlers of the terminal may enter what has to be left at the end of their scope. The core runs
+    a simple plan by itself; another takes `runtime.running`. `way` is how a publish is run.
     """
 
     def __cinit__(
@@ -104,6 +99,7 @@ cdef class Plan:
         object key_owner=None,
         int capacity=0,
         str overflow="reject",
+        bint has_exits=True,
         TypeTally tally=None,
     ):
         self.tally = TypeTally() if tally is None else tally
@@ -119,6 +115,7 @@ cdef class Plan:
         self.overflow = {
             "reject": REJECT, "drop_oldest": DROP_OLDEST, "drop_newest": DROP_NEWEST
         }[overflow]
+        self.has_exits = has_exits
         for handler in handlers:
             self.needs_scope |= (<Handler>handler).needs_scope
             # A scope remembers the message that it was opened for.
@@ -129,213 +126,58 @@ cdef class Plan:
         self.settle()
 
     def settle(self):
-        """See whether the core can run the plan by itself, now that what was awaited is there."""
+        """See how the plan can be run, now that what was awaited is there."""
         cdef Handler handler
-        self.simple = not self.guards and self.publisher is None
+        cdef bint inline = not self.guards and self.publisher is None
+        self.simple = inline
         for handler in self.handlers:
             if not handler.simple and not handler.settle():
                 self.simple = False
-        if self.simple and self.count == 1:
-            handler = self.handlers[0]
-            # Its own coroutine can be handed to the caller: nothing is left to do after it.
-            if handler.is_async and not handler.needs_scope:
-                self.only = handler
+            inline = inline and handler.inline
+        self.way = self.choose() if inline else BY_HOST
+
+    cdef Way choose(self) except? BY_HOST:
+        """Choose the shortest way to run a publish that nothing has to be awaited for."""
+        cdef Handler only = self.handlers[0] if self.count == 1 else None
+        if only is not None and only.is_async and only.actor is None:
+            if not only.needs_scope:
+                self.only = only
+                return AS_COROUTINE
+            if not only.manages and (
+                only.hands == NOTHING or (only.hands == THE_BUS and not self.has_exits)
+            ):
+                # Nothing can have been entered in its scope when it has returned.
+                self.only = only
+                return AS_COROUTINE_IN_SCOPE
+        for handler in self.handlers:
+            if (<Handler>handler).is_async or (<Handler>handler).needs_scope or (
+                (<Handler>handler).actor is not None
+            ):
+                return AS_PUBLICATION
+        return AS_CALLS
 
 
 @cython.final
 cdef class Table:
-    """Message type to plan. `flatten` makes the plan of a type on first sight."""
+    """Message type to plan. `flatten` makes the plan of a type on first sight.
+
+    `recent` holds plans that were looked up lately, each in a place that its type's address names.
+    """
 
     def __cinit__(self, dict plans not None, object flatten):
         self.plans = plans
         self.flatten = flatten
 
-    cdef Plan miss(self, type message_type):
-        cdef Plan plan
-        if issubclass(message_type, type):
-            raise TypeError("a class was sent where a message, an instance, is expected")
-        plan = self.flatten(message_type)
-        self.plans[message_type] = plan
-        return plan
-
-
-@cython.final
-@cython.freelist(64)
-cdef class Publication:
-    """The awaitable that runs a plan inline, handler after handler.
-
-    It is a coroutine to everything that awaits one: `send`, `throw` and `close` reach the handler
-    that is running.
-    """
-
-    def __init__(self):
-        raise TypeError("a Publication comes from publish()")
-
-    def __dealloc__(self):
-        if self.unstarted:
-            PyErr_WarnEx(RuntimeWarning, b"a publish() was never awaited", 1)
-
-    def __await__(self):
-        if self.finished:
-            raise RuntimeError("cannot reuse already awaited publish()")
-        if self.awaited:
-            raise RuntimeError("publish() is being awaited already")
-        self.awaited = True
-        return self
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        cdef object outcome = self.step(None)
-        if outcome is ENDED:
-            raise StopIteration
-        return outcome
-
-    def send(self, object value):
-        """Continue; a task only ever sends None."""
-        cdef object outcome = self.step(None)
-        if outcome is ENDED:
-            raise StopIteration
-        return outcome
-
-    def throw(self, object kind, object value=None, object traceback=None):
-        """Raise an exception inside the handler that is running."""
-        cdef object error = as_exception(kind, value, traceback)
-        cdef object outcome
-        if self.coroutine is None and not self.running:
-            self.finish()
-            raise error
-        outcome = self.step(error)
-        if outcome is ENDED:
-            raise StopIteration
-        return outcome
-
-    def close(self):
-        """End the handler that is running, if any, and start no other."""
-        cdef object coroutine = self.coroutine
-        cdef Storage storage = self.storage
-        if self.running:
-            raise ValueError("publish() is executing already")
-        self.running = True
-        try:
-            close = getattr(coroutine, "close", None)
-            if close is not None:
-                close()
-            if self.owns_storage and storage is not None and storage.exits:
-                storage.core.host.leave_at_once(storage)
-        finally:
-            self.finish()
-
-    cdef object step(self, object error):
-        """Send, or throw an error, into the run: what a handler yielded, or ENDED."""
-        cdef PyObject* yielded = NULL
-        cdef PySendResult status = PYGEN_RETURN
-        cdef object outcome
-        if self.finished:
-            raise RuntimeError("cannot reuse already awaited publish()")
-        if self.running:
-            raise ValueError("publish() is executing already")
-        self.unstarted = False
-        if self.error is not None:
-            raise self.fail(self.error)
-        self.running = True
-        if self.coroutine is not None:
-            if error is None:
-                status = PyIter_Send(<PyObject*>self.coroutine, <PyObject*>None, &yielded)
-            else:
-                status = throw_raw(self.coroutine, error, &yielded)
-            if status == PYGEN_RETURN:
-                self.coroutine = None
-                if yielded != NULL:
-                    Py_DecRef(yielded)
-        if status == PYGEN_RETURN:
-            status = self.run_on(&yielded)
-        if status != PYGEN_NEXT and self.owns_storage and self.storage.exits:
-            status = self.leave(take_error() if status == PYGEN_ERROR else None, &yielded)
-        self.running = False
-        if status == PYGEN_ERROR:
-            raise self.fail(take_error())
-        if status == PYGEN_RETURN:
-            self.finish()
-            return ENDED
-        outcome = <object>yielded
-        Py_DecRef(yielded)
-        return outcome
-
-    cdef PySendResult run_on(self, PyObject** yielded) noexcept:
-        """Run the handlers that are left, until one suspends or fails."""
-        cdef Plan plan = self.plan
-        cdef Handler handler
-        cdef PyObject* result
-        cdef PyObject* coroutine = NULL
-        cdef PySendResult status
-        while self.index < plan.count:
-            handler = <Handler>PyTuple_GET_ITEM(plan.handlers, self.index)
-            self.index += 1
-            if handler.actor is None:
-                result = handler.call.invoke_raw(self.event, self.context, self.storage)
-            else:
-                result = self.reach_actor(handler)
-            status = start_result(result, &coroutine, yielded)
-            if status == PYGEN_NEXT:
-                self.coroutine = <object>coroutine
-                Py_DecRef(coroutine)
-            if status != PYGEN_RETURN:
-                return status
-        return PYGEN_RETURN
-
-    cdef PySendResult leave(self, object error, PyObject** yielded) noexcept:
-        """Begin to leave what a nested run has entered in this scope; `error` goes on after it."""
-        self.coroutine = None
-        self.index = self.plan.count
-        try:
-            self.coroutine = self.storage.core.host.leave_and_raise(self.storage, error)
-        except BaseException as raised:
-            PyErr_SetObject(type(raised), raised)
-            return PYGEN_ERROR
-        cdef PySendResult status = PyIter_Send(
-            <PyObject*>self.coroutine, <PyObject*>None, yielded
-        )
-        if status == PYGEN_RETURN:
-            self.coroutine = None
-            Py_DecRef(yielded[0])
-            yielded[0] = NULL
-        return status
-
-    cdef PyObject* reach_actor(self, Handler handler) noexcept:
-        """Return the coroutine that lets an actor handle the event, or NULL with an error set."""
-        try:
-            coroutine = self.storage.core.host.publish_to_actor(
-                handler, self.event, self.context, self.storage
-            )
-        except BaseException as error:
-            PyErr_SetObject(type(error), error)
-            return NULL
-        Py_INCREF(coroutine)
-        return <PyObject*>coroutine
-
-    cdef object fail(self, object error):
-        """End the run; return the error to raise."""
-        cdef object wrapped
-        self.finish()
-        if not isinstance(error, StopIteration):
-            return error
-        # Let out, it would end the await as if all were well.
-        wrapped = RuntimeError("a handler or a factory raised StopIteration")
-        wrapped.__cause__ = error
-        return wrapped
-
-    cdef int finish(self) except -1:
-        self.finished = True
-        self.unstarted = False
-        if self.coroutine is not None:
-            self.coroutine = None
-        if self.storage is not None:
-            if self.owns_storage:
-                self.storage.closed = True
-            self.storage = None
-        return 0
+    cdef Plan look_up(self, type message_type, Recent* place):
+        """Return the plan of a type that is not among the recent ones, and note it there."""
+        cdef object plan = self.plans.get(message_type)
+        if plan is None:
+            if issubclass(message_type, type):
+                raise TypeError("a class was sent where a message, an instance, is expected")
+            plan = self.plans[message_type] = self.flatten(message_type)
+        place.plan = <PyObject*>plan
+        place.message_type = <PyObject*>message_type
+        return <Plan?>plan
 
 
 cdef PyObject* awaitable_raw(PyObject* result) noexcept:

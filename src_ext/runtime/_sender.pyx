@@ -7,6 +7,7 @@ from runtime._capi cimport thread_mark
 from runtime._core cimport CLOSED, CLOSING, FRESH, Core
 from runtime._dispatch cimport Plan
 from runtime._mailbox cimport Mailbox
+from runtime._wiring cimport is_over
 
 from runtime.errors import ScopeClosed, TerminalClosed, WrongLoop
 
@@ -65,7 +66,7 @@ cdef class Sender:
             core.phase == CLOSING and self.cause is None and not core.host.is_inside()
         ):
             return TerminalClosed.of(core.host.name, event)
-        if self.storage is not None and self.storage.closed:
+        if self.storage is not None and is_over(self.storage):
             return ScopeClosed.of(getattr(self.storage, "name", None), event)
         return None
 

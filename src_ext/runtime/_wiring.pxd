@@ -1,7 +1,9 @@
 """Fields of the compiled wiring; see the .pyx for what they mean."""
 
+cimport cython
 from cpython.object cimport PyObject
 
+from runtime._capi cimport has_ended, owned, vectorcall
 from runtime._tally cimport HandlerTally
 
 cdef enum:
@@ -18,17 +20,24 @@ cdef class Storage:
     cdef dict cache
     cdef public list exits
     cdef public dict building
-    cdef public bint closed
+    cdef bint is_shut
     cdef readonly int hops
     cdef bint detached
     cdef bint holding
 
+    cdef dict open_cache(self)
     cdef Storage branch(self, object owner)
     cdef int share(self, Storage twin) except -1
 
 
 cdef class Lens(Storage):
     cdef readonly double deadline
+
+
+cdef class CallScope(Storage):
+    cdef object runner
+    cdef object first
+    cdef object first_value
 
 
 cdef class Provider:
@@ -53,20 +62,41 @@ cdef class Call:
     cdef long long* calls
     cdef long long uncounted
     cdef bint plain
+    cdef bint brief
     cdef unsigned char kinds[MAX_ARGUMENTS]
 
     cdef int count_in(self, HandlerTally tally) except -1
-    cdef object invoke(self, object message, object context, Storage storage)
     cdef PyObject* invoke_raw(self, object message, object context, Storage storage) noexcept
-    cdef object invoke_wired(
-        self,
-        PyObject** arguments,
-        PyObject* names,
-        object message,
-        object context,
-        Storage storage,
-    )
+    @cython.final
+    cdef inline PyObject* apply(self, PyObject** arguments) noexcept:
+        self.calls[0] += 1
+        return vectorcall(
+            self.function,
+            arguments,
+            self.positional,
+            <PyObject*>self.names if self.names is not None else NULL,
+        )
 
+    @cython.final
+    cdef inline PyObject* begin(self, object message, object context, Storage storage) noexcept:
+        # As `invoke_raw`, for the most common signatures.
+        cdef PyObject* slots[3]
+        if not self.brief:
+            return self.invoke_raw(message, context, storage)
+        slots[1] = <PyObject*>message
+        slots[2] = <PyObject*>context
+        self.calls[0] += 1
+        return vectorcall(self.function, slots + 1, self.positional, NULL)
+
+    @cython.final
+    cdef inline object invoke(self, object message, object context, Storage storage):
+        # Call with the arguments wired. Raises what the call or a factory raises.
+        return owned(self.begin(message, context, storage))
+
+
+ctypedef PyObject* (*raw_invocation)(
+    Call call, PyObject** arguments, object message, object context, Storage storage
+) noexcept
 
 cdef class Factory(Provider):
     cdef readonly Call call
@@ -91,8 +121,17 @@ cdef class Singleton(Factory):
     cdef bint built
 
 
+cdef inline bint is_over(Storage storage) noexcept:
+    # Whether a scope has ended: it was closed, or it is that of a handler which has returned.
+    return storage.is_shut or (
+        isinstance(storage, CallScope)
+        and (<CallScope>storage).runner is not None
+        and has_ended((<CallScope>storage).runner)
+    )
+
+
 cdef inline Storage new_storage(object core, object box, object owner):
-    cdef Storage storage = Storage.__new__(Storage)
+    cdef CallScope storage = CallScope.__new__(CallScope)
     storage.core = core
     storage.box = box
     storage.owner = owner

@@ -6,14 +6,15 @@ one scope has built.
 """
 
 cimport cython
-from cpython.exc cimport PyErr_SetObject
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from cpython.ref cimport Py_INCREF
 
 from runtime._capi cimport (
     PY_VECTORCALL_ARGUMENTS_OFFSET,
-    PyObject_Vectorcall,
-    reraise,
+    Py_DecRef,
+    PyTuple_GET_ITEM,
+    dict_get,
+    owned,
     vectorcall,
 )
 from runtime._tally cimport HandlerTally
@@ -32,7 +33,6 @@ cdef enum Kind:
     PROVIDED_ARGUMENT
 
 
-@cython.freelist(64)
 cdef class Storage:
     """What one scope has built, and where emits from inside it go.
 
@@ -46,11 +46,26 @@ cdef class Storage:
     what is being awaited for it.
     """
 
+    @property
+    def closed(self):
+        """Whether the scope has ended: nothing is built or sent in it any more."""
+        return is_over(self)
+
+    @closed.setter
+    def closed(self, bint closed):
+        self.is_shut = closed
+
     def add_exit(self, object manager, bint is_async):
         """Leave a context manager when the scope ends, before those entered earlier."""
         if self.exits is None:
             self.exits = []
         self.exits.append((manager, is_async))
+
+    cdef dict open_cache(self):
+        """Return where the scope keeps what it has built."""
+        if self.cache is None:
+            self.cache = {}
+        return self.cache
 
     cdef Storage branch(self, object owner):
         """Return a storage of another handler that shares what this scope has built."""
@@ -73,13 +88,11 @@ cdef class Storage:
         return twin
 
     cdef int share(self, Storage twin) except -1:
-        if self.cache is None:
-            self.cache = {}
         if self.exits is None:
             self.exits = []
         if self.building is None:
             self.building = {}
-        twin.cache = self.cache
+        twin.cache = self.open_cache()
         twin.exits = self.exits
         twin.building = self.building
         twin.parent = self
@@ -98,6 +111,24 @@ cdef class Lens(Storage):
         cdef Lens twin = self.limited(self.deadline)
         twin.owner = owner
         return twin
+
+
+@cython.final
+@cython.freelist(64)
+cdef class CallScope(Storage):
+    """The scope of one call.
+
+    Most build one object, which needs no dictionary: `first` is what has built `first_value`. It
+    ends with the coroutine of its only handler if that is its `runner`, else by being closed.
+    """
+
+    cdef dict open_cache(self):
+        if self.cache is None:
+            self.cache = {}
+            if self.first is not None:
+                self.cache[self.first] = self.first_value
+                self.first = self.first_value = None
+        return self.cache
 
 
 cdef inline Storage unlimited(Storage storage):
@@ -160,6 +191,11 @@ cdef class Call:
             self.kinds[index] = kind_of(providers[index])
             if self.kinds[index] > CONTEXT_ARGUMENT:
                 self.plain = False
+        # Nothing, the message, or the message and its context.
+        self.brief = self.plain and not names and self.count <= 2
+        for index in range(self.count):
+            if self.kinds[index] != index:
+                self.brief = False
 
     cdef int count_in(self, HandlerTally tally) except -1:
         """Count calls in the tally of a handler."""
@@ -171,84 +207,66 @@ cdef class Call:
         """Call with the arguments wired, from Python."""
         return self.invoke(message, context, storage)
 
-    cdef object invoke(self, object message, object context, Storage storage):
-        """Call with the arguments wired. Raises what the call or a factory raises."""
-        cdef PyObject* result = self.invoke_raw(message, context, storage)
-        cdef object owned
-        if result == NULL:
-            reraise()
-        owned = <object>result
-        Py_DECREF(owned)
-        return owned
-
     cdef PyObject* invoke_raw(self, object message, object context, Storage storage) noexcept:
         """Call with the arguments wired: a new reference, or NULL with an exception set."""
         # One slot in front of the arguments lets a bound method put `self` there.
         cdef PyObject* slots[MAX_ARGUMENTS + 1]
         cdef PyObject** arguments = slots + 1
-        cdef PyObject* names = <PyObject*>self.names if self.names is not None else NULL
         cdef Py_ssize_t index
         if not self.plain:
-            try:
-                result = self.invoke_wired(arguments, names, message, context, storage)
-                Py_INCREF(result)
-                return <PyObject*>result
-            except BaseException as error:
-                PyErr_SetObject(type(error), error)
-                return NULL
+            return invoke_wired_raw(self, arguments, message, context, storage)
         for index in range(self.count):
             if self.kinds[index] == MESSAGE_ARGUMENT:
                 arguments[index] = <PyObject*>message
             else:
                 arguments[index] = <PyObject*>context
-        self.calls[0] += 1
-        return vectorcall(self.function, arguments, self.positional, names)
+        return self.apply(arguments)
 
-    cdef object invoke_wired(
-        self,
-        PyObject** arguments,
-        PyObject* names,
-        object message,
-        object context,
-        Storage storage,
-    ):
-        # What a provider returns is owned by `held` until the call is over; the rest is borrowed.
-        cdef PyObject* held[MAX_ARGUMENTS]
-        cdef Py_ssize_t holding = 0
-        cdef Py_ssize_t index
-        cdef unsigned char kind
-        cdef PyObject* provider
-        cdef object value
-        try:
-            for index in range(self.count):
-                kind = self.kinds[index]
-                if kind == MESSAGE_ARGUMENT:
-                    arguments[index] = <PyObject*>message
-                    continue
-                if kind == CONTEXT_ARGUMENT:
-                    arguments[index] = <PyObject*>context
-                    continue
-                provider = <PyObject*>self.providers[index]
-                if kind == CONSTANT_ARGUMENT:
-                    arguments[index] = <PyObject*>(<Constant>provider).value
-                elif kind == SINGLETON_ARGUMENT and (<Singleton>provider).built:
-                    arguments[index] = <PyObject*>(<Singleton>provider).value
-                elif kind == TYPED_CONTEXT_ARGUMENT:
-                    wanted = (<ContextArgument>provider).wanted
-                    if not isinstance(context, wanted):
-                        raise ContextMismatch.of(self.function, wanted, context)
-                    arguments[index] = <PyObject*>context
-                else:
-                    value = (<Provider>provider).provide(context, storage)
-                    Py_INCREF(value)
-                    held[holding] = <PyObject*>value
-                    holding += 1
-                    arguments[index] = <PyObject*>value
-            self.calls[0] += 1
-            return PyObject_Vectorcall(self.function, arguments, self.positional, names)
-        finally:
-            for index in range(holding):
-                Py_XDECREF(held[index])
+
+cdef object invoke_wired(
+    Call call, PyObject** arguments, object message, object context, Storage storage
+):
+    """Call with arguments that have to be provided."""
+    # What a provider returns is owned by `held` until the call is over; the rest is borrowed.
+    cdef PyObject* held[MAX_ARGUMENTS]
+    cdef Py_ssize_t holding = 0
+    cdef Py_ssize_t index
+    cdef unsigned char kind
+    cdef PyObject* provider
+    cdef object value
+    try:
+        for index in range(call.count):
+            kind = call.kinds[index]
+            if kind == MESSAGE_ARGUMENT:
+                arguments[index] = <PyObject*>message
+                continue
+            if kind == CONTEXT_ARGUMENT:
+                arguments[index] = <PyObject*>context
+                continue
+            provider = PyTuple_GET_ITEM(call.providers, index)
+            if kind == CONSTANT_ARGUMENT:
+                arguments[index] = <PyObject*>(<Constant>provider).value
+            elif kind == SINGLETON_ARGUMENT and (<Singleton>provider).built:
+                arguments[index] = <PyObject*>(<Singleton>provider).value
+            elif kind == TYPED_CONTEXT_ARGUMENT:
+                wanted = (<ContextArgument>provider).wanted
+                if not isinstance(context, wanted):
+                    raise ContextMismatch.of(call.function, wanted, context)
+                arguments[index] = <PyObject*>context
+            else:
+                value = (<Provider>provider).provide(context, storage)
+                Py_INCREF(value)
+                held[holding] = <PyObject*>value
+                holding += 1
+                arguments[index] = <PyObject*>value
+        return owned(call.apply(arguments))
+    finally:
+        for index in range(holding):
+            Py_DecRef(held[index])
+
+
+# For those who look at the result: NULL means that an exception is set.
+cdef raw_invocation invoke_wired_raw = <raw_invocation>invoke_wired
 
 
 cdef unsigned char kind_of(object provider) except 255:
@@ -326,9 +344,7 @@ cdef class Transient(Factory):
 
     def keep(self, Storage storage not None, object value):
         """Lay an object by for the call that it was awaited for."""
-        if storage.cache is None:
-            storage.cache = {}
-        storage.cache.setdefault(self, []).append(value)
+        storage.open_cache().setdefault(self, []).append(value)
 
 
 @cython.final
@@ -336,17 +352,21 @@ cdef class Scoped(Factory):
     """Builds one object for each scope."""
 
     cdef object provide(self, object context, Storage storage):
-        cdef dict cache = storage.cache
+        cdef CallScope scope = <CallScope>storage if type(storage) is CallScope else None
+        cdef PyObject* found
         cdef object value
-        if cache is None:
-            cache = storage.cache = {}
-        elif self in cache:
-            return cache[self]
-        storage = unlimited(storage)
-        value = (
-            self.call.invoke(None, None, storage) if self.is_plain else self.build(storage)
-        )
-        cache[self] = value
+        if storage.cache is not None:
+            found = dict_get(storage.cache, self)
+            if found != NULL:
+                return <object>found
+        elif scope is not None and scope.first is self:
+            return scope.first_value
+        value = self.build(unlimited(storage))
+        if scope is not None and scope.cache is None and scope.first is None:
+            scope.first = self
+            scope.first_value = value
+        else:
+            storage.open_cache()[self] = value
         return value
 
     def home(self, Storage storage not None):
@@ -355,13 +375,11 @@ cdef class Scoped(Factory):
 
     def is_built(self, Storage storage not None):
         """Say whether the scope has its object."""
-        return storage.cache is not None and self in storage.cache
+        return self in storage.open_cache()
 
     def keep(self, Storage storage not None, object value):
         """Give the scope its object."""
-        if storage.cache is None:
-            storage.cache = {}
-        storage.cache[self] = value
+        storage.open_cache()[self] = value
 
 
 @cython.final

@@ -443,7 +443,7 @@ cdef class Worker:
         cdef int attempts
         self.coroutine = None
         if self.storage is not None:
-            self.storage.closed = True
+            self.storage.is_shut = True
             self.storage = None
         if message.waits > 0:
             # Of tasks that outlive the handler.

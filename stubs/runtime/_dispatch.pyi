@@ -1,5 +1,5 @@
-from collections.abc import Callable, Coroutine, Generator, Iterator
-from typing import Any, final
+from collections.abc import Callable
+from typing import final
 
 from runtime._tally import HandlerTally, TypeTally
 from runtime._wiring import Call, Factory
@@ -31,6 +31,7 @@ class Handler:
         actor: Factory | None = None,
         waits: tuple[Factory, ...] = (),
         manages: bool = False,
+        hands: int = 2,
         own_task: bool = False,
         limited: bool = False,
         supervised: bool = False,
@@ -55,6 +56,7 @@ class Plan:
         key_owner: type | None = None,
         capacity: int = 0,
         overflow: Overflow = "reject",
+        has_exits: bool = True,
         tally: TypeTally | None = None,
     ) -> Plan: ...
     def settle(self) -> None: ...
@@ -63,13 +65,3 @@ class Plan:
 class Table:
     plans: dict[type, Plan]
     def __new__(cls, plans: dict[type, Plan], flatten: Callable[[type], Plan]) -> Table: ...
-
-@final
-class Publication(Coroutine[Any, Any, None]):
-    def __init__(self) -> None: ...
-    def __await__(self) -> Generator[Any, Any]: ...
-    def __iter__(self) -> Iterator[Any]: ...
-    def __next__(self) -> Any: ...
-    def send(self, value: Any) -> Any: ...
-    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any: ...
-    def close(self) -> None: ...

@@ -21,7 +21,7 @@ from runtime import (
     Record,
     run,
 )
-from runtime._dispatch import Publication
+from runtime._publication import Publication
 from runtime.errors import (
     DeadlockError,
     DeliveryFailed,
