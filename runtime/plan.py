@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from runtime._dispatch import Handler, Plan, Table
@@ -14,6 +14,7 @@ from runtime.policies import MailboxPolicies
 from runtime.publishers import Publisher
 from runtime.registry import MessageRegistry
 from runtime.signature import GuardSpec, HandlerSpec
+from runtime.unrolled import Run, unrolled
 
 __all__ = ("Plans",)
 
@@ -25,6 +26,21 @@ class Registered:
     spec: HandlerSpec
     wired: WiredHandler
     handler: Handler
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all message types have in common that the same handlers hear."""
+
+    handlers: tuple[Handler, ...]
+    unrolled: Run | None
+
+    @classmethod
+    def of(cls, handlers: Sequence[Handler]) -> Shared:
+        """Share some handlers."""
+        is_awaited = all(each.is_async for each in handlers)
+        calls = tuple(each.call for each in handlers) if is_awaited else ()
+        return cls(tuple(handlers), unrolled(calls))
 
 
 class Plans:
@@ -53,7 +69,7 @@ class Plans:
         for number, each in enumerate(registered):
             for key in each.spec.keys:
                 self._heard.setdefault(key, []).append(number)
-        self._shared: dict[tuple[int, ...], tuple[Handler, ...]] = {}
+        self._shared: dict[tuple[int, ...], Shared] = {}
         self._has_exits = any(each.wired.manages for each in registered)
 
     def including(self, registries: Iterable[MessageRegistry[object]]) -> Plans:
@@ -106,12 +122,13 @@ class Plans:
         """Return the plan of a message class: what hears any class in its MRO."""
         order = tuple(self.heard_by(message_type))
         if order not in self._shared:
-            self._shared[order] = tuple(self.registered[number].handler for number in order)
+            self._shared[order] = Shared.of([self.registered[n].handler for n in order])
+        shared = self._shared[order]
         field, owner = key_of(message_type)
         is_event = not issubclass(message_type, (Command, DeadLetter))
         policy = self.policies.of(message_type)
         return Plan(
-            self._shared[order],
+            shared.handlers,
             guards=self.guards_of(message_type),
             publisher=self.publisher if is_event else None,
             key_field=field,
@@ -119,6 +136,7 @@ class Plans:
             capacity=policy.capacity,
             overflow=policy.overflow,
             has_exits=self._has_exits,
+            unrolled=shared.unrolled,
             tally=self.tally_of(message_type),
         )
 

@@ -42,6 +42,7 @@ ORDER = [
     "building",
     "signature",
     "lifetimes",
+    "unrolled",
     "registry",
     "plan",
     "explain",

@@ -12,6 +12,7 @@ from runtime._dispatch cimport (
     AS_CALLS,
     AS_COROUTINE,
     AS_COROUTINE_IN_SCOPE,
+    AS_UNROLLED,
     BY_HOST,
     NOTHING,
     REJECT,
@@ -76,6 +77,9 @@ cdef class EventBus(Sender):
             context = self.context_for(context)
         if plan.way == AS_COROUTINE:
             result = plan.only.call.begin(event, context, None)
+            return owned(result) if result != NULL else refused(take_error())
+        if plan.way == AS_UNROLLED:
+            result = plan.begin_unrolled(event, context)
             return owned(result) if result != NULL else refused(take_error())
         if plan.way == AS_CALLS:
             return new_brief(plan, event, context)

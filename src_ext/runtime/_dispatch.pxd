@@ -8,11 +8,14 @@ from runtime._capi cimport (
     PYGEN_ERROR,
     PYGEN_NEXT,
     PYGEN_RETURN,
+    PY_VECTORCALL_ARGUMENTS_OFFSET,
     Py_DecRef,
     PyIter_Send,
     PySendResult,
+    PyTuple_GET_ITEM,
     is_awaitable,
     is_coroutine,
+    vectorcall,
 )
 from runtime._tally cimport HandlerTally, TypeCounts, TypeTally
 from runtime._wiring cimport Call, Factory, Storage
@@ -31,6 +34,7 @@ cdef enum Way:
     AS_CALLS
     AS_COROUTINE
     AS_COROUTINE_IN_SCOPE
+    AS_UNROLLED
 
 
 cdef enum Overflow:
@@ -63,6 +67,7 @@ cdef class Plan:
     cdef readonly object publisher
     cdef readonly object key_field
     cdef readonly object key_owner
+    cdef object unrolled
     cdef TypeTally tally
     cdef TypeCounts* counts
     cdef Py_ssize_t count
@@ -78,6 +83,16 @@ cdef class Plan:
     cdef Way way
 
     cdef Way choose(self) except? BY_HOST
+
+    cdef inline PyObject* begin_unrolled(self, object event, object context) noexcept:
+        # A new reference to the coroutine, or NULL with an exception set.
+        cdef PyObject* slots[3]
+        cdef Py_ssize_t index
+        for index in range(self.count):
+            (<Handler>PyTuple_GET_ITEM(self.handlers, index)).call.calls[0] += 1
+        slots[1] = <PyObject*>event
+        slots[2] = <PyObject*>context
+        return vectorcall(self.unrolled, slots + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
 
 
 cdef struct Recent:

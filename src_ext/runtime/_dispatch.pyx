@@ -85,8 +85,10 @@ cdef class Plan:
     type with `__key__` has the field's name in `key_field` and the class that declares it in
     `key_owner`. `capacity` is how many messages may be queued in a mailbox when one of this type
     comes, `overflow` what happens otherwise. `tally` counts the messages. `has_exits` says that
-    handlers of the terminal may enter what has to be left at the end of their scope. The core runs
-    a simple plan by itself; another takes `runtime.running`. `way` is how a publish is run.
+    handlers of the terminal may enter what has to be left at the end of their scope; `unrolled`,
+    if it is there, is a coroutine function that awaits all handlers once none of them needs
+    anything else. The core runs a simple plan by itself; another takes `runtime.running`. `way` is
+    how a publish is run.
     """
 
     def __cinit__(
@@ -100,6 +102,7 @@ cdef class Plan:
         int capacity=0,
         str overflow="reject",
         bint has_exits=True,
+        object unrolled=None,
         TypeTally tally=None,
     ):
         self.tally = TypeTally() if tally is None else tally
@@ -116,6 +119,7 @@ cdef class Plan:
             "reject": REJECT, "drop_oldest": DROP_OLDEST, "drop_newest": DROP_NEWEST
         }[overflow]
         self.has_exits = has_exits
+        self.unrolled = unrolled
         for handler in handlers:
             self.needs_scope |= (<Handler>handler).needs_scope
             # A scope remembers the message that it was opened for.
@@ -149,12 +153,16 @@ cdef class Plan:
                 # Nothing can have been entered in its scope when it has returned.
                 self.only = only
                 return AS_COROUTINE_IN_SCOPE
+        cdef Py_ssize_t asynchronous = 0
         for handler in self.handlers:
-            if (<Handler>handler).is_async or (<Handler>handler).needs_scope or (
-                (<Handler>handler).actor is not None
-            ):
+            if (<Handler>handler).needs_scope or (<Handler>handler).actor is not None:
                 return AS_PUBLICATION
-        return AS_CALLS
+            asynchronous += (<Handler>handler).is_async
+        if asynchronous == 0:
+            return AS_CALLS
+        if asynchronous == self.count and self.unrolled is not None:
+            return AS_UNROLLED
+        return AS_PUBLICATION
 
 
 @cython.final

@@ -45,7 +45,7 @@ cdef class Provider:
 
 
 cdef class ContextArgument(Provider):
-    cdef type wanted
+    cdef readonly type wanted
 
 
 cdef class Constant(Provider):
@@ -55,7 +55,7 @@ cdef class Constant(Provider):
 cdef class Call:
     cdef readonly object function
     cdef readonly tuple providers
-    cdef tuple names
+    cdef tuple _names
     cdef Py_ssize_t count
     cdef size_t positional
     cdef HandlerTally tally
@@ -74,7 +74,7 @@ cdef class Call:
             self.function,
             arguments,
             self.positional,
-            <PyObject*>self.names if self.names is not None else NULL,
+            <PyObject*>self._names if self._names is not None else NULL,
         )
 
     @cython.final

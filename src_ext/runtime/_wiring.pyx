@@ -114,7 +114,6 @@ cdef class Lens(Storage):
 
 
 @cython.final
-@cython.freelist(64)
 cdef class CallScope(Storage):
     """The scope of one call.
 
@@ -182,7 +181,7 @@ cdef class Call:
             raise ValueError(f"at most {MAX_ARGUMENTS} arguments, not {len(providers)}")
         self.function = function
         self.providers = providers
-        self.names = names or None
+        self._names = names or None
         self.count = len(providers)
         self.positional = <size_t>(self.count - len(names)) | PY_VECTORCALL_ARGUMENTS_OFFSET
         self.calls = &self.uncounted
@@ -202,6 +201,15 @@ cdef class Call:
         self.tally = tally
         self.calls = &tally.calls
         return 0
+
+    @property
+    def names(self):
+        """The names of the last arguments."""
+        return self._names or ()
+
+    def uncount(self):
+        """Take a call back that was counted before it was made."""
+        self.calls[0] -= 1
 
     def __call__(self, object message, object context, Storage storage):
         """Call with the arguments wired, from Python."""

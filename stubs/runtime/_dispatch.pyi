@@ -1,5 +1,5 @@
-from collections.abc import Callable
-from typing import final
+from collections.abc import Callable, Coroutine
+from typing import Any, final
 
 from runtime._tally import HandlerTally, TypeTally
 from runtime._wiring import Call, Factory
@@ -57,6 +57,7 @@ class Plan:
         capacity: int = 0,
         overflow: Overflow = "reject",
         has_exits: bool = True,
+        unrolled: Callable[[Any, Any], Coroutine[Any, Any, None]] | None = None,
         tally: TypeTally | None = None,
     ) -> Plan: ...
     def settle(self) -> None: ...

@@ -35,6 +35,7 @@ class MessageArgument(Provider): ...
 
 @final
 class ContextArgument(Provider):
+    wanted: type | None
     def __new__(cls, wanted: type | None = None) -> Self: ...
 
 @final
@@ -45,6 +46,9 @@ class Constant(Provider):
 class Call:
     function: Callable[..., Any]
     providers: tuple[Provider, ...]
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    def uncount(self) -> None: ...
     def __call__(
         self, message: object, context: MessageContext | None, storage: Storage | None
     ) -> Any: ...
