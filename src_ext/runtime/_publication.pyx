@@ -147,6 +147,13 @@ cdef class Publication:
         """Begin to leave what was entered in this scope; `error` goes on after it."""
         self.coroutine = None
         self.index = self.plan.count
+        if error is None:
+            error = leave_plain(self.storage.exits)
+            if not self.storage.exits:
+                if error is None:
+                    return PYGEN_RETURN
+                put_error(error)
+                return PYGEN_ERROR
         try:
             self.coroutine = self.storage.core.host.leave_and_raise(self.storage, error)
         except BaseException as raised:
@@ -311,6 +318,16 @@ cdef inline object outcome(PySendResult status, PyObject** result):
         Py_DecRef(result[0])
         raise StopIteration
     return owned(result[0] if status == PYGEN_NEXT else NULL)
+
+
+cdef object leave_plain(list exits):
+    """Leave what needs not be awaited, the last entered first; return the first error, or None."""
+    try:
+        while exits and not exits[-1][1]:
+            exits.pop()[0].__exit__(None, None, None)
+    except BaseException as error:
+        return error
+    return None
 
 
 cdef PySendResult refuse(object error) noexcept:
