@@ -256,9 +256,7 @@ class Host:
         """Return the run of a command that a plain function carries out."""
         return reply(call, command, context)
 
-    def close_after(
-        self, storage: Storage, awaitable: Awaitable[Any]
-    ) -> Coroutine[Any, Any, Any]:
+    def close_after(self, storage: Storage, awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
         """Return a coroutine that awaits something and ends the scope that it runs in."""
         return close_after(storage, awaitable)
 

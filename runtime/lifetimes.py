@@ -301,9 +301,7 @@ class Wiring:
         self._reaching: dict[object, bool] = {}
         self._known: dict[object, Wired] = {
             EventBus: Wired(BusProvider(core), "the bus", needs_scope=True, hands=Hands.THE_BUS),
-            Scope: Wired(
-                ScopeProvider(core), "the scope", needs_scope=True, hands=Hands.THE_SCOPE
-            ),
+            Scope: Wired(ScopeProvider(core), "the scope", needs_scope=True, hands=Hands.THE_SCOPE),
         }
         for key, value in self.around.values.items():
             self._known[key] = Wired(Constant(value), f"the {show(key)} itself")

@@ -62,7 +62,7 @@ def unrolled(calls: tuple[Call, ...]) -> Run | None:
 
 
 def arguments_of(call: Call) -> str | None:
-    """Return the arguments of a call as they are written in it; None if they have to be provided."""
+    """Return a call's arguments as they are written in it; None if they have to be provided."""
     first_named = len(call.providers) - len(call.names)
     texts: list[str] = []
     for index, provider in enumerate(call.providers):

@@ -67,6 +67,7 @@ cdef class Call:
 
     cdef int count_in(self, HandlerTally tally) except -1
     cdef PyObject* invoke_raw(self, object message, object context, Storage storage) noexcept
+
     @cython.final
     cdef inline PyObject* apply(self, PyObject** arguments) noexcept:
         self.calls[0] += 1

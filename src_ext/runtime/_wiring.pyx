@@ -15,7 +15,6 @@ from runtime._capi cimport (
     PyTuple_GET_ITEM,
     dict_get,
     owned,
-    vectorcall,
 )
 from runtime._tally cimport HandlerTally
 
