@@ -19,8 +19,8 @@ cdef class Lines:
     """The lines before full mailboxes, first come, first served.
 
     In a line stand the futures of offers, and messages that are due and were accepted before; each
-    with the capacity that its type has, and whether a handler waits. `granted` is how many have a place, by mailbox, and have not
-    come to take it yet.
+    with the capacity that its type has, and whether a handler waits. `granted` is how many have a
+    place and have not come to take it yet, by mailbox.
     """
 
     def __cinit__(self, Core core not None):
