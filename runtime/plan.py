@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from runtime._dispatch import Handler, Plan, Table
 from runtime._tally import HandlerTally, TypeTally
@@ -19,8 +20,7 @@ from runtime.unrolled import Run, unrolled
 __all__ = ("Plans",)
 
 
-@dataclass(frozen=True, slots=True)
-class Registered:
+class Registered(msgspec.Struct, frozen=True):
     """A handler as it was written, as it was wired, and as the core runs it."""
 
     spec: HandlerSpec

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Final, Literal, cast, get_args
+
+if TYPE_CHECKING:
+    import random
 
 __all__ = ("MailboxPolicies", "MailboxPolicy", "Overflow", "Retry")
 
