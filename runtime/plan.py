@@ -121,9 +121,9 @@ class Plans:
     def flatten(self, message_type: type) -> Plan:
         """Return the plan of a message class: what hears any class in its MRO."""
         order = tuple(self.heard_by(message_type))
-        if order not in self._shared:
-            self._shared[order] = Shared.of([self.registered[n].handler for n in order])
-        shared = self._shared[order]
+        shared = self._shared.get(order)
+        if shared is None:
+            shared = self._shared[order] = Shared.of([self.registered[n].handler for n in order])
         field, owner = key_of(message_type)
         is_event = not issubclass(message_type, (Command, DeadLetter))
         policy = self.policies.of(message_type)
@@ -219,6 +219,8 @@ def wire(wiring: Wiring, spec: HandlerSpec, tally: HandlerTally | None = None) -
 
 def key_of(message_type: type) -> tuple[str | None, type | None]:
     """Return the field that a message's mailbox is chosen by, and the class that names it."""
+    if not hasattr(message_type, "__key__"):
+        return None, None
     for base in message_type.__mro__:
         field = vars(base).get("__key__")
         if isinstance(field, str):
