@@ -61,7 +61,7 @@ class Series:
         return asdict(self)
 
 
-def linear(name: str, unit: str, points: Sequence[Point], bound: float = LINEAR) -> Series:
+def linear(name: str, unit: str, points: Sequence[Point], bound: float | None = LINEAR) -> Series:
     """Return a series that may grow with its size: by `bound`, at most, for ten times of it.
 
     The factor is that of the worst step, between the times of all items together.

@@ -178,6 +178,8 @@ class Plans:
 
     def guards_of(self, message_type: type) -> tuple[GuardSpec, ...]:
         """Return the guards around a message's handlers, outermost first."""
+        if not self.guards:
+            return ()
         return tuple(each for each in self.guards if issubclass(message_type, each.keys))
 
     def check_commands(self) -> None:

@@ -123,16 +123,18 @@ class MailboxPolicies:
 
     def __init__(self, given: MailboxPolicy | Mapping[type, MailboxPolicy]) -> None:
         check(given)
+        self._default = given if isinstance(given, MailboxPolicy) else DEFAULT
         self._by_type: dict[type, MailboxPolicy] = (
-            {object: given} if isinstance(given, MailboxPolicy) else dict(given)
+            {} if isinstance(given, MailboxPolicy) else dict(given)
         )
 
     def of(self, message_type: type) -> MailboxPolicy:
         """Return the policy of a message type."""
-        for base in message_type.__mro__:
-            if base in self._by_type:
-                return self._by_type[base]
-        return DEFAULT
+        if self._by_type:
+            for base in message_type.__mro__:
+                if base in self._by_type:
+                    return self._by_type[base]
+        return self._default
 
 
 def check(given: object) -> None:
