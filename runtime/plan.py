@@ -28,8 +28,7 @@ class Registered(msgspec.Struct, frozen=True):
     handler: Handler
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
+class Shared(msgspec.Struct, frozen=True):
     """What all message types have in common that the same handlers hear."""
 
     handlers: tuple[Handler, ...]
