@@ -21,10 +21,10 @@ ELSEWHERE := -c ../../pyproject.toml --rootdir ../.. -p no:cacheprovider
 PIP := -m pip --disable-pip-version-check --quiet
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run serve test stress bench docs lint types check-installed check-benchmarks format clean
+.PHONY: help run serve test stress bench bench-scale docs lint types check-installed check-benchmarks format clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 run: $(VENV)/.core $(VENV)/.example ## replay a year of flights through the bus
 	@$(BIN)/python -m examples.flights $(ARGS)
@@ -49,6 +49,9 @@ bench: $(VENV)/.core $(VENV)/.dev ## measure against hand-written floors and pri
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-sort=name \
 	    --benchmark-columns=median,iqr,ops,rounds --benchmark-json=build/bench/cases.json
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-scale: $(VENV)/.core $(VENV)/.charts ## measure what many types, handlers, scopes and emits cost, and draw it
+	$(BIN)/python -m benchmarks.scale --svg docs/scale.svg $(ARGS)
 
 docs: build/reference/.built $(VENV)/.docs ## build the documentation as a site, in build/site
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/zensical build --clean --strict
@@ -101,6 +104,10 @@ $(VENV)/.service: $(VENV)/.python pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.python pyproject.toml
 	$(BIN)/python $(PIP) install --group dev
+	touch $@
+
+$(VENV)/.charts: $(VENV)/.python pyproject.toml
+	$(BIN)/python $(PIP) install --group charts
 	touch $@
 
 $(VENV)/.docs: $(VENV)/.python pyproject.toml

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
@@ -18,7 +18,7 @@ class HandlerThreads:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._executor: ThreadPoolExecutor | None = None
+        self._executor: concurrent.futures.ThreadPoolExecutor | None = None
 
     def wrap(self, function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
         """Return an asynchronous function that runs a synchronous one in the thread pool."""
@@ -34,7 +34,9 @@ class HandlerThreads:
         @functools.wraps(function)
         async def call(*args: object, **options: object) -> Any:
             if self._executor is None:
-                self._executor = ThreadPoolExecutor(thread_name_prefix=self._name)
+                self._executor = concurrent.futures.ThreadPoolExecutor(
+                    thread_name_prefix=self._name
+                )
             job = functools.partial(copy_context().run, run, *args, **options)
             result = await asyncio.get_running_loop().run_in_executor(self._executor, job)
             return await result if inspect.isawaitable(result) else result

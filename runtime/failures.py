@@ -7,8 +7,9 @@ import logging
 import time
 from collections import deque
 from contextvars import Context
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from runtime._context import MessageContext, caused_by
 from runtime._core import Core
@@ -189,8 +190,7 @@ class Failures:
             self._tell(kind)
 
 
-@dataclass(slots=True)
-class Flood:
+class Flood(msgspec.Struct):
     """The failures of one kind within one span of time."""
 
     ends: float

@@ -10,9 +10,10 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Annotated, Any, Final, Literal, TypeGuard, get_args, get_origin, get_type_hints
+
+import msgspec
 
 from runtime._actors import ActorProvider
 from runtime._bus import EventBus, Scope
@@ -61,8 +62,7 @@ MANAGERS: Final[Mapping[object, Mode]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FactorySpec:
+class FactorySpec(msgspec.Struct, frozen=True, eq=False):
     """A factory as it was registered."""
 
     factory: Callable[..., Any]
@@ -157,8 +157,7 @@ def return_annotation(factory: Callable[..., Any]) -> object:
         return MISSING
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(msgspec.Struct, frozen=True):
     """The marker that `use` leaves in an annotation."""
 
     spec: FactorySpec
@@ -175,8 +174,7 @@ def use(factory: Callable[..., Any], *, lifetime: Lifetime = "scoped") -> Use:
     return Use(read_factory(factory, provides=factory, lifetime=lifetime))
 
 
-@dataclass(frozen=True, slots=True)
-class Foreign:
+class Foreign(msgspec.Struct, frozen=True):
     """What the resolver serves."""
 
     annotation: object
@@ -190,8 +188,7 @@ class Hands(IntEnum):
     THE_SCOPE = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Wired:
+class Wired(msgspec.Struct, frozen=True):
     """A provider, and what a call needs so that it can serve."""
 
     provider: Provider
@@ -210,8 +207,7 @@ class Wired:
     """What serves the provider's own parameters."""
 
 
-@dataclass(frozen=True, slots=True)
-class WiredCall:
+class WiredCall(msgspec.Struct, frozen=True):
     """A compiled call, and what it needs."""
 
     call: Call
@@ -241,8 +237,7 @@ class WiredCall:
         return tuple(found)
 
 
-@dataclass(frozen=True, slots=True)
-class WiredHandler:
+class WiredHandler(msgspec.Struct, frozen=True):
     """The compiled call of a handler, and what a run of it needs."""
 
     call: Call
@@ -256,8 +251,7 @@ class WiredHandler:
     arguments: tuple[tuple[str, Wired], ...]
 
 
-@dataclass
-class Surroundings:
+class Surroundings(msgspec.Struct, dict=True):
     """What a wiring finds around it: the core, what exists already, and who else may serve."""
 
     core: Core
@@ -273,7 +267,6 @@ class Surroundings:
         return Scoped(Call(enter, ()), "async_context", ())
 
 
-@dataclass
 class Wiring:
     """Resolve parameters to providers, each factory compiled once.
 
@@ -281,16 +274,21 @@ class Wiring:
     `overrides`: what does not reach an overridden type is the base's.
     """
 
-    around: Surroundings
-    factories: dict[object, FactorySpec]
-    base: Wiring | None = None
-    overrides: Mapping[object, object] = field(default_factory=dict[object, object])
-    built: dict[object, Wired] = field(default_factory=dict[object, Wired])
-
-    def __post_init__(self) -> None:
-        core = self.around.core
+    def __init__(
+        self,
+        around: Surroundings,
+        factories: dict[object, FactorySpec],
+        base: Wiring | None = None,
+        overrides: Mapping[object, object] | None = None,
+        built: dict[object, Wired] | None = None,
+    ) -> None:
+        self.around = around
+        self.factories = factories
+        self.base = base
+        self.overrides: Mapping[object, object] = {} if overrides is None else overrides
+        self.built: dict[object, Wired] = {} if built is None else built
+        core = around.core
         # What is compiled for an override may have to be compiled in the base, too.
-        base = self.base
         self._building: list[object] = [] if base is None else base._building  # noqa: SLF001
         self._findings: list[tuple[type[BusError], str]] = (
             [] if base is None else base._findings  # noqa: SLF001

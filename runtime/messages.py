@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, dataclass_transform
 
 import msgspec
@@ -50,14 +49,17 @@ class Command(msgspec.Struct, Generic[R_co], frozen=True):
     """
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Origin:
+class Origin(msgspec.Struct, frozen=True, eq=False):
     """Where a dead letter comes from: what `redeliver` needs to know. Opaque to everybody else."""
 
     core: Core
     box: Mailbox
     handler: HandlerSpec | None
     context: MessageContext
+
+    def __repr__(self) -> str:
+        """Show nothing of what is inside."""
+        return object.__repr__(self)
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from runtime._dispatch import Handler, Plan, Table
 from runtime._tally import HandlerTally, TypeTally
@@ -19,8 +20,7 @@ from runtime.unrolled import Run, unrolled
 __all__ = ("Plans",)
 
 
-@dataclass(frozen=True, slots=True)
-class Registered:
+class Registered(msgspec.Struct, frozen=True):
     """A handler as it was written, as it was wired, and as the core runs it."""
 
     spec: HandlerSpec
@@ -28,8 +28,7 @@ class Registered:
     handler: Handler
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
+class Shared(msgspec.Struct, frozen=True):
     """What all message types have in common that the same handlers hear."""
 
     handlers: tuple[Handler, ...]
@@ -121,9 +120,9 @@ class Plans:
     def flatten(self, message_type: type) -> Plan:
         """Return the plan of a message class: what hears any class in its MRO."""
         order = tuple(self.heard_by(message_type))
-        if order not in self._shared:
-            self._shared[order] = Shared.of([self.registered[n].handler for n in order])
-        shared = self._shared[order]
+        shared = self._shared.get(order)
+        if shared is None:
+            shared = self._shared[order] = Shared.of([self.registered[n].handler for n in order])
         field, owner = key_of(message_type)
         is_event = not issubclass(message_type, (Command, DeadLetter))
         policy = self.policies.of(message_type)
@@ -178,6 +177,8 @@ class Plans:
 
     def guards_of(self, message_type: type) -> tuple[GuardSpec, ...]:
         """Return the guards around a message's handlers, outermost first."""
+        if not self.guards:
+            return ()
         return tuple(each for each in self.guards if issubclass(message_type, each.keys))
 
     def check_commands(self) -> None:
@@ -219,6 +220,8 @@ def wire(wiring: Wiring, spec: HandlerSpec, tally: HandlerTally | None = None) -
 
 def key_of(message_type: type) -> tuple[str | None, type | None]:
     """Return the field that a message's mailbox is chosen by, and the class that names it."""
+    if not hasattr(message_type, "__key__"):
+        return None, None
     for base in message_type.__mro__:
         field = vars(base).get("__key__")
         if isinstance(field, str):

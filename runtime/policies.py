@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Final, Literal, cast, get_args
+
+if TYPE_CHECKING:
+    import random
 
 __all__ = ("MailboxPolicies", "MailboxPolicy", "Overflow", "Retry")
 
@@ -121,16 +123,18 @@ class MailboxPolicies:
 
     def __init__(self, given: MailboxPolicy | Mapping[type, MailboxPolicy]) -> None:
         check(given)
+        self._default = given if isinstance(given, MailboxPolicy) else DEFAULT
         self._by_type: dict[type, MailboxPolicy] = (
-            {object: given} if isinstance(given, MailboxPolicy) else dict(given)
+            {} if isinstance(given, MailboxPolicy) else dict(given)
         )
 
     def of(self, message_type: type) -> MailboxPolicy:
         """Return the policy of a message type."""
-        for base in message_type.__mro__:
-            if base in self._by_type:
-                return self._by_type[base]
-        return DEFAULT
+        if self._by_type:
+            for base in message_type.__mro__:
+                if base in self._by_type:
+                    return self._by_type[base]
+        return self._default
 
 
 def check(given: object) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runtime._core import Core
 from runtime._dispatch import Handler
 from runtime._mailbox import Mailbox
 from runtime._wiring import Storage, make_storage
 from runtime.workers import is_cancelled
+
+if TYPE_CHECKING:
+    import random
 
 __all__ = ("Retries", "Slot")
 
@@ -117,5 +119,8 @@ class Retries:
 
     def _random(self) -> random.Random:
         if self.drawn is None:
+            # Needed by few.
+            import random
+
             self.drawn = random.Random(getattr(self._core.loop, "seed", None))  # noqa: S311
         return self.drawn

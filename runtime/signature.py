@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
 from types import FunctionType, MethodType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
 
 from runtime._context import MessageContext
 from runtime._wiring import ARGUMENT_LIMIT
@@ -38,8 +39,7 @@ OnFailure = Literal["resume", "restart", "stop"]
 Bases = tuple[type, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(msgspec.Struct, frozen=True):
     """One parameter of a handler or a factory."""
 
     name: str
@@ -49,8 +49,7 @@ class Parameter:
     role: Role = "dependency"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class HandlerSpec:
+class HandlerSpec(msgspec.Struct, frozen=True, eq=False):
     """A handler as it was written, with nothing resolved yet."""
 
     function: Callable[..., object]
@@ -77,8 +76,7 @@ class HandlerSpec:
         return identity(self.function), self.owner
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class GuardSpec:
+class GuardSpec(msgspec.Struct, frozen=True, eq=False):
     """A guard as it was written."""
 
     function: Callable[..., Coroutine[Any, Any, object]]
@@ -89,8 +87,7 @@ class GuardSpec:
     """The class of context that it asks for, if not just any."""
 
 
-@dataclass(frozen=True, slots=True)
-class HandlerOptions:
+class HandlerOptions(msgspec.Struct, frozen=True):
     """What `register` was told about a handler."""
 
     lifetime: OwnerLifetime | None = None
@@ -99,6 +96,9 @@ class HandlerOptions:
     timeout: float | None = None
     retry: Retry | None = None
     on_failure: OnFailure = "resume"
+
+
+NO_OPTIONS: Final = HandlerOptions()
 
 
 def describe(target: object) -> tuple[str, str]:
@@ -213,7 +213,7 @@ def read_parameters(
 def read_handler(
     function: Callable[..., object],
     bases: Bases,
-    options: HandlerOptions = HandlerOptions(),
+    options: HandlerOptions = NO_OPTIONS,
     *,
     owner: type | None = None,
 ) -> HandlerSpec:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from runtime._core import Core
 from runtime.failures import handler_name, message_name, report
@@ -15,8 +16,7 @@ SPAN: Final = 60.0
 """Seconds of the loop's clock in which a handler is named once."""
 
 
-@dataclass(slots=True)
-class Span:
+class Span(msgspec.Struct):
     """The time after a report in which there is no other of the same handler."""
 
     ends: float

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator, Hashable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+import msgspec
 
 from runtime._bus import EventBus, Scope, root_bus
 from runtime._sender import as_seconds
@@ -16,7 +17,6 @@ from runtime.bus import Host
 from runtime.closing import shut_down
 from runtime.counters import counters
 from runtime.errors import DeadlockError, NoHandler, TerminalClosed, WrongLoop
-from runtime.explain import Explanation, explain
 from runtime.leftovers import Watch
 from runtime.lifetimes import Surroundings, Wired, Wiring
 from runtime.messages import DeadLetter, Delivery
@@ -30,6 +30,7 @@ from runtime.sinks.base import Sink
 from runtime.workers import worker_of
 
 if TYPE_CHECKING:
+    from runtime.explain import Explanation
     from runtime.sources.base import Source
     from runtime.wire import CloudEvents
 
@@ -40,8 +41,7 @@ E = TypeVar("E")
 K = TypeVar("K", bound=type)
 
 
-@dataclass(eq=False, slots=True)
-class Override:
+class Override(msgspec.Struct, eq=False):
     """A block that is open, in which some types are served by something else."""
 
     mapping: Mapping[Any, object]
@@ -242,6 +242,9 @@ class BusTerminal(Generic[E]):
         The result is data; its `str` is for a person to read. Raises what is wrong with the
         wiring.
         """
+        # Asked for by people, not by services that start.
+        from runtime.explain import explain
+
         return explain(self._current(), message_type)
 
     def stats(self) -> Stats:

@@ -44,7 +44,7 @@ cdef class ActorProvider(Factory):
         """Return the mailbox at hand; a name's mailbox is another one after it was forgotten."""
         cdef Mailbox box = <Mailbox>storage.box
         if box.forgotten:
-            box = (<Core>storage.core).mailbox(box.name)
+            box = (<Core>storage.core).mailbox_again(box, storage)
             storage.box = box
         return box
 
@@ -98,9 +98,11 @@ cdef Mailbox actor_mailbox(Core core, Handler handler, object event, Storage sto
         if box is not None:
             return box
     box = storage.box
+    if box is not None and box.forgotten:
+        box = core.mailbox_again(box, storage)
     if box is None or box.name is None:
         raise core.host.no_actor_key(handler.spec, event)
-    return core.mailbox(box.name) if box.forgotten else box
+    return box
 
 
 def actor_exits(Core core not None, object kept):

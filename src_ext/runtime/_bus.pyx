@@ -249,11 +249,11 @@ cdef class EventBus(Sender):
         """Accept a message into the place that was reserved for it, or hold it back there."""
         if self.storage is not None and is_over(self.storage):
             # The scope has ended while this stood in line.
-            box.granted -= 1
+            self.core.host.lines.redeem(box)
             self.core.host.lines.return_place(box)
             raise self.refusal(message.event)
         if self.storage is not None and self.storage.holding and self.core.phase < CLOSED:
-            box.granted -= 1
+            self.core.host.lines.redeem(box)
             scope_of(self.storage).hold(box, message, None, True)
             if box.blocked:
                 self.core.host.lines.grant(box)
@@ -491,7 +491,9 @@ cdef class Scope(Storage):
             core = <Core>self.core
             if self.box is None:
                 self.box = (
-                    core.anonymous_mailbox() if self.name is None else core.mailbox(self.name)
+                    core.anonymous_mailbox()
+                    if self.name is None
+                    else core.mailbox_if_made(self.name)
                 )
             self._bus = new_bus(core, self, <Mailbox>self.box, None, 0)
         return self._bus

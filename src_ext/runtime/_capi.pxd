@@ -129,7 +129,12 @@ cdef extern from *:
     }
 
     #define runtime_owned(reference) (reference)
+
+    /* One byte, where a `bint` takes four. */
+    typedef unsigned char runtime_flag;
     """
+    ctypedef bint flag "runtime_flag"
+
     long long wall_clock "runtime_wall_clock"() noexcept
     long long coarse_clock "runtime_coarse_clock"() noexcept
     unsigned long thread_mark "runtime_thread_mark"() noexcept

@@ -37,6 +37,7 @@ cdef class Core:
     cdef object clock
     cdef readonly Mailbox pool
     cdef readonly Mailbox notices
+    cdef Mailbox unmade
     cdef readonly Storage root
     cdef readonly Stopwatch stopwatch
     cdef readonly object observer
@@ -76,6 +77,8 @@ cdef class Core:
 
     cdef Mailbox mailbox(self, object name)
     cdef Mailbox make_mailbox(self, object name)
+    cdef Mailbox mailbox_if_made(self, object name)
+    cdef Mailbox mailbox_again(self, Mailbox box, Storage storage)
     cdef Mailbox keyed_mailbox(self, Plan plan, object event)
     cdef int forget(self, Mailbox box) except -1
     cdef int accept(self, Mailbox box, Delivery message) except -1

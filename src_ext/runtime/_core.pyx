@@ -27,11 +27,12 @@ from runtime._mailbox cimport (
     Delivery,
     Mailbox,
     State,
+    drop_oldest,
     new_delivery,
     new_mailbox,
 )
 from runtime._stopwatch cimport Stopwatch
-from runtime._wiring cimport new_storage
+from runtime._wiring cimport Storage, new_storage
 
 import logging
 from asyncio import _get_running_loop
@@ -61,6 +62,8 @@ cdef class Core:
         self.host = host
         self.pool = new_mailbox(None, concurrency)
         self.notices = new_mailbox(None, 1)
+        self.unmade = new_mailbox(None, 1)
+        self.unmade.forgotten = True
         self.max_hops = NO_LIMIT if max_hops is None else min(max_hops, NO_LIMIT)
         self.root = new_storage(self, None, None)
         self.root.detached = True
@@ -81,15 +84,33 @@ cdef class Core:
 
     cdef Mailbox make_mailbox(self, object name):
         """Make the mailbox of a name that has none, or that cannot be looked up."""
-        cdef object error
         if PyErr_Occurred():
-            error = take_error()
-            raise TypeError(
-                f"{name!r} cannot name a mailbox: {error}; use a key that is hashable, such as a "
-                f"str, an int or a tuple of them"
-            ) from error
+            raise_unnamed(name)
         # Comparing names may run code that makes the same mailbox.
         return <Mailbox>self.boxes.setdefault(name, new_mailbox(name, 1))
+
+    cdef Mailbox mailbox_if_made(self, object name):
+        """Return the mailbox of a name; if it is not there, what stands for it till it is needed.
+
+        That is one and the same for all names, and counts as forgotten.
+        """
+        cdef PyObject* found = dict_get(self.boxes, name)
+        if found != NULL:
+            return <Mailbox>found
+        if PyErr_Occurred():
+            raise_unnamed(name)
+        return self.unmade
+
+    cdef Mailbox mailbox_again(self, Mailbox box, Storage storage):
+        """Return the mailbox that there is now for one that counts as forgotten, of a scope."""
+        if box is not self.unmade:
+            return self.mailbox(box.name)
+        while storage.parent is not None:
+            storage = storage.parent
+        # Nobody but a named block's scope begins without its mailbox.
+        box = self.mailbox((<object>storage).name)
+        storage.box = box
+        return box
 
     cdef Mailbox keyed_mailbox(self, Plan plan, object event):
         """Return the mailbox that a message's `__key__` chooses, or None if its field is None."""
@@ -154,7 +175,7 @@ cdef class Core:
         if message.plan.overflow == REJECT:
             raise MailboxFull.of(message.event, message.plan.capacity, box.name)
         if message.plan.overflow == DROP_OLDEST:
-            oldest = box.drop_oldest()
+            oldest = drop_oldest(box)
         if oldest is None:
             # The newest goes, also where every place is promised to somebody.
             return message
@@ -579,3 +600,12 @@ cdef class Core:
         """Let a mailbox go on."""
         box.active -= 1
         self.release(box)
+
+
+cdef int raise_unnamed(object name) except -1:
+    """Raise that a name cannot be looked up, and why: that is set as the exception."""
+    cdef object error = take_error()
+    raise TypeError(
+        f"{name!r} cannot name a mailbox: {error}; use a key that is hashable, such as a str, an "
+        f"int or a tuple of them"
+    ) from error

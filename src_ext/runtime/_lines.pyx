@@ -19,20 +19,35 @@ cdef class Lines:
     """The lines before full mailboxes, first come, first served.
 
     In a line stand the futures of offers, and messages that are due and were accepted before; each
-    with the capacity that its type has, and whether a handler waits.
+    with the capacity that its type has, and whether a handler waits. `granted` is how many have a
+    place and have not come to take it yet, by mailbox.
     """
 
     def __cinit__(self, Core core not None):
         self.core = core
         self.lines = {}
+        self.granted = {}
 
     def reserve(self, Mailbox box not None, Delivery message not None):
         """Promise a place to a message unless the mailbox is full or somebody is before it."""
-        if box.blocked or box.granted > 0 or self.core.is_full(box, message):
+        if box.blocked or box in self.granted or self.core.is_full(box, message):
             return False
-        box.reserved += 1
-        box.granted += 1
+        self.promise(box)
         return True
+
+    cdef int promise(self, Mailbox box) except -1:
+        """Reserve a place for somebody who will come and take it."""
+        self.granted[box] = self.granted.get(box, 0) + 1
+        box.reserved += 1
+        return 0
+
+    def redeem(self, Mailbox box not None):
+        """Note that somebody has come for the place, which is reserved on."""
+        cdef Py_ssize_t others = self.granted[box] - 1
+        if others:
+            self.granted[box] = others
+        else:
+            del self.granted[box]
 
     def wait(self, Mailbox box not None, Delivery message not None, bint is_inside):
         """Stand in line for room; the future returned means a reserved place.
@@ -59,7 +74,7 @@ cdef class Lines:
         """Give up a place, reserved already or not; the next in line has it."""
         if place.done() and not place.cancelled() and place.exception() is None:
             box.reserved -= 1
-            box.granted -= 1
+            self.redeem(box)
         if box.blocked:
             self.lines[box].pop(place, None)
             self.grant(box)
@@ -67,7 +82,7 @@ cdef class Lines:
 
     def post_reserved(self, Mailbox box not None, Delivery message not None):
         """Accept a message into the place that the line has given it."""
-        box.granted -= 1
+        self.redeem(box)
         self.post_kept(box, message)
 
     def post_kept(self, Mailbox box not None, Delivery message not None):
@@ -93,15 +108,14 @@ cdef class Lines:
             who = next(iter(line))
             if box.count + box.reserved >= line[who][0]:
                 break
-            if box.granted > 0 and isinstance(who, Delivery):
+            if box in self.granted and isinstance(who, Delivery):
                 # It would overtake those who have a place, and have not come to take it yet.
                 break
             del line[who]
             if isinstance(who, Delivery):
                 self.core.enqueue(box, <Delivery>who)
             elif not who.done():
-                box.reserved += 1
-                box.granted += 1
+                self.promise(box)
                 who.set_result(None)
         if not line:
             del self.lines[box]

@@ -1,5 +1,6 @@
 """Fields of messages and mailboxes; see the .pyx for what they mean."""
 
+from runtime._capi cimport flag
 from runtime._dispatch cimport Plan
 from runtime._wiring cimport Lens, Storage
 
@@ -97,17 +98,15 @@ cdef class Mailbox:
     cdef Actors actors
     cdef int count
     cdef int reserved
-    cdef int granted
     cdef int pinned
     cdef int active
     cdef int limit
-    cdef bint ready
-    cdef bint forgotten
-    cdef bint blocked
-
-    cdef Delivery drop_oldest(self)
+    cdef flag ready
+    cdef flag forgotten
+    cdef flag blocked
 
 
+cdef Delivery drop_oldest(Mailbox box)
 cdef object as_callback(object callback)
 
 cdef inline Delivery new_delivery(Plan plan, object event, object context, object variables):

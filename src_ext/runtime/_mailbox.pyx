@@ -308,27 +308,30 @@ cdef class Mailbox:
     """A queue of messages that are handled strictly in order, at most `limit` at a time.
 
     `limit` is 1 but for the root pool. `count` is the messages that have not been started,
-    `reserved` the places that are promised, `granted` those of them whose message is on its way
-    from the line; `blocked` says that somebody stands in line.
+    `reserved` the places that are promised; `blocked` says that somebody stands in line.
+
+    There may be one for each of many scopes: it has no method of C's, whose table would take a
+    pointer in each.
     """
 
     def __init__(self):
         raise TypeError("mailboxes are made by their terminal")
 
-    cdef Delivery drop_oldest(self):
-        """Take the first message out that capacity counts; None if there is none."""
-        cdef Delivery before = None
-        cdef Delivery message = self.head
-        while message is not None and message.kind > ASK:
-            before, message = message, message.next
-        if message is None:
-            return None
-        if before is None:
-            self.head = message.next
-        else:
-            before.next = message.next
-        if self.tail is message:
-            self.tail = before
-        message.next = None
-        self.count -= 1
-        return message
+
+cdef Delivery drop_oldest(Mailbox box):
+    """Take the first message out that capacity counts; None if there is none."""
+    cdef Delivery before = None
+    cdef Delivery message = box.head
+    while message is not None and message.kind > ASK:
+        before, message = message, message.next
+    if message is None:
+        return None
+    if before is None:
+        box.head = message.next
+    else:
+        before.next = message.next
+    if box.tail is message:
+        box.tail = before
+    message.next = None
+    box.count -= 1
+    return message

@@ -34,7 +34,7 @@ cdef class Sender:
         if box is None:
             box = self.core.pool
         elif box.forgotten:
-            box = self.box = self.core.mailbox(box.name)
+            box = self.box = self.core.mailbox_again(box, self.storage)
         if plan.has_actors and box.name is None:
             actor = next(handler for handler in plan.handlers if handler.actor is not None)
             raise self.core.host.no_actor_key(actor.spec, event)

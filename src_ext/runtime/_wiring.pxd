@@ -3,7 +3,7 @@
 cimport cython
 from cpython.object cimport PyObject
 
-from runtime._capi cimport has_ended, owned, vectorcall
+from runtime._capi cimport flag, has_ended, owned, vectorcall
 from runtime._tally cimport HandlerTally
 
 cdef enum:
@@ -20,10 +20,10 @@ cdef class Storage:
     cdef dict cache
     cdef public list exits
     cdef public dict building
-    cdef bint is_shut
     cdef readonly int hops
-    cdef bint detached
-    cdef bint holding
+    cdef flag is_shut
+    cdef flag detached
+    cdef flag holding
 
     cdef dict open_cache(self)
     cdef Storage branch(self, object owner)

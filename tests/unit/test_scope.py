@@ -1,14 +1,21 @@
 """Scopes: a block of dependencies, and the mailbox that its emits go to."""
 
 import asyncio
+import tracemalloc
+from typing import Any
 
+import pytest
 from unit.support import terminal_with
 
-from runtime import Event, Scope
+from runtime import Event, EventBus, Scope
 
 
 class Ping(Event):
     number: int = 0
+
+
+class Pong(Event):
+    pass
 
 
 async def test_a_scope_shows_itself() -> None:
@@ -87,9 +94,71 @@ async def test_names_leave_no_trace() -> None:
             await terminal.drain()
         async with terminal.scope("touched") as scope:
             assert scope.bus is not None
-            assert boxes() == ("touched",)
-        assert boxes() == ()
+            assert boxes() == ()
     assert handled == [1, 2, 3]
+
+
+async def test_scopes_of_one_name_find_one_mailbox() -> None:
+    """Whichever of them needs it first, and by whichever bus: its messages have one order."""
+    order: list[object] = []
+
+    async def handler(event: Ping) -> None:
+        order.append(("start", event.number))
+        await asyncio.sleep(0)
+        order.append(("end", event.number))
+
+    async def emit(event: Pong, bus: EventBus[Event]) -> None:
+        bus.emit(Ping(0))
+
+    async with (
+        terminal_with(handler, emit) as terminal,
+        terminal.scope("one") as first,
+        terminal.scope("one") as second,
+    ):
+        assert second.bus is not first.bus
+        await first.bus.publish(Pong())
+        second.bus.emit(Ping(1))
+        first.bus.emit(Ping(2))
+        terminal.bus.emit(Ping(3), key="one")
+        await terminal.drain()
+    assert order == [(step, number) for number in range(4) for step in ("start", "end")]
+
+
+async def test_a_name_that_names_no_mailbox() -> None:
+    """The bus says so as soon as it is read, before anything is sent."""
+    async with terminal_with() as terminal, terminal.scope(["a list"]) as scope:
+        with pytest.raises(TypeError, match="cannot name a mailbox: unhashable"):
+            _ = scope.bus
+
+
+async def test_an_idle_scope_takes_little_memory() -> None:
+    """At most 250 bytes for each; 350 when its bus has been read, and has emitted."""
+    count = 2_000
+
+    def handler(event: Ping) -> None:
+        """Have a mailbox, for a moment."""
+
+    async with terminal_with(handler) as terminal:
+        names = [f"user:{number}" for number in range(count)]
+        scopes: list[Any] = [None] * count
+        tracemalloc.start()
+        try:
+            for number, name in enumerate(names):
+                scopes[number] = await terminal.scope(name).__aenter__()
+            idle = tracemalloc.get_traced_memory()[0] / count
+            for scope in scopes:
+                assert scope.bus is not None
+            touched = tracemalloc.get_traced_memory()[0] / count
+            for scope in scopes:
+                scope.bus.emit(Ping())
+                await terminal.drain()
+            emitted = tracemalloc.get_traced_memory()[0] / count
+        finally:
+            tracemalloc.stop()
+        for scope in scopes:
+            await scope.__aexit__(None, None, None)
+    assert idle <= 250
+    assert idle < touched <= emitted <= 350
 
 
 async def test_a_forgotten_mailbox_keeps_the_order() -> None:
