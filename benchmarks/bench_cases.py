@@ -37,4 +37,4 @@ def bench_case(benchmark: BenchmarkFixture, case: Case) -> None:
     """Time rounds of the case; one round is `case.unit` operations."""
     benchmark.group = f"{case.group}, {case.unit:,} a round"
     with prepared(case) as one_round:
-        benchmark.pedantic(one_round, rounds=ROUNDS, warmup_rounds=3)
+        benchmark.pedantic(one_round, rounds=min(ROUNDS, case.rounds or ROUNDS), warmup_rounds=3)

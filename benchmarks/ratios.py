@@ -31,6 +31,9 @@ class Ratio:
     ratio: float
     spread: float
     """Half of the distance between the quartiles of the rounds' ratios."""
+    difference_ns: float
+    """How much longer the subject takes: the median of the rounds' differences."""
+    rounds: int
 
 
 async def measure_group(cases: Sequence[Case], rounds: int) -> list[list[float]]:
@@ -58,12 +61,12 @@ def compare(
     for group in dict.fromkeys(case.group for case in floors):
         bases = [case for case in floors if case.group == group]
         rest = [case for case in subjects if case.group == group]
-        times = runtime.run(measure_group([*bases, *rest], rounds))
+        capped = min([rounds, *(case.rounds for case in bases if case.rounds is not None)])
+        times = runtime.run(measure_group([*bases, *rest], capped))
         for number, base in enumerate(bases):
             for offset, subject in enumerate(rest, start=len(bases)):
-                ratios = [
-                    mine / theirs for mine, theirs in zip(times[offset], times[number], strict=True)
-                ]
+                pairs = list(zip(times[offset], times[number], strict=True))
+                ratios = [mine / theirs for mine, theirs in pairs]
                 low, middle, high = statistics.quantiles(ratios, n=4)
                 yield Ratio(
                     group,
@@ -73,4 +76,6 @@ def compare(
                     statistics.median(times[offset]) * 1e9,
                     middle,
                     (high - low) / 2,
+                    statistics.median(mine - theirs for mine, theirs in pairs) * 1e9,
+                    capped,
                 )

@@ -18,6 +18,8 @@ MANY = 10_000
 """Operations in a round where the callers have to be started first."""
 MAILBOXES = 10_000
 SINK_BATCH = 500
+SLOW = 21
+"""Rounds at most for a case that takes long: enough for a median."""
 
 Run = Callable[[int], Awaitable[None]]
 Ask = Callable[[], Coroutine[Any, Any, int]]
@@ -34,6 +36,8 @@ class Case:
     prepare: Prepare
     unit: int = 1_000
     """Operations in one round: enough to drown the clock, few enough to interleave."""
+    rounds: int | None = None
+    """Rounds at most, for a case that takes long."""
 
 
 class Context:
