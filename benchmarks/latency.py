@@ -250,7 +250,11 @@ def judge(runs: Sequence[Run]) -> list[str]:
 
 def as_data(runs: Sequence[Run]) -> dict[str, Any]:
     """Return the runs for a file, with their whole distributions."""
-    return {"promise_ms": PROMISE_MS, "quiet_mailboxes": QUIET, "runs": [asdict(r) for r in runs]}
+    return {
+        "promise_ms": PROMISE_MS,
+        "quiet_mailboxes": QUIET,
+        "runs": [asdict(r) | {"trouble": r.trouble} for r in runs],
+    }
 
 
 def main() -> int:
