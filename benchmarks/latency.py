@@ -122,7 +122,7 @@ class Run:
         return None
 
 
-async def saturate(load: Load, scenario: Scenario, seconds: float = PROBE_SECONDS) -> float:
+async def saturate(load: Load, scenario: Scenario) -> float:
     """Return how many messages a second are handled if a window of them is always in flight.
 
     A message costs what it will cost in the open loop, its latency included.
@@ -137,7 +137,7 @@ async def saturate(load: Load, scenario: Scenario, seconds: float = PROBE_SECOND
         gc.collect()
         handled.count = sent = 0
         began = now = clock()
-        while now - began < seconds:
+        while now - began < PROBE_SECONDS:
             while sent - handled.count < WINDOW:
                 place = sent % len(boxes)
                 send(place, boxes[place], now)
