@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-Chart = alt.Chart | alt.LayerChart | alt.HConcatChart | alt.VConcatChart | alt.FacetChart
+Chart = alt.TopLevelMixin
 
 WIDTH = 620
 # Neither red nor green, which the bounds are.
@@ -74,15 +74,18 @@ def ratios(job: str, rows: Sequence[Mapping[str, Any]]) -> Chart:
     )
 
 
-def line(rows: Sequence[Mapping[str, Any]], cases: Sequence[str], name: str, color: str) -> Chart:
+def line(
+    rows: Sequence[Mapping[str, Any]], cases: Sequence[str], name: str, color: str
+) -> alt.Chart:
     """Draw a short line across the bars of each case that has such a bound."""
     bounds = {row["case"]: row[name] for row in rows if row[name] is not None}
     values = [{"case": case, name: bound} for case, bound in bounds.items()]
-    return (
+    ticks: alt.Chart = (
         alt.Chart(alt.InlineData(values=values))
         .mark_tick(color=color, thickness=2.5, bandSize=28)
         .encode(x=f"{name}:Q", y=alt.Y("case:N", sort=list(cases)))
     )
+    return ticks
 
 
 def latency_bars(python: str, runs: Sequence[Mapping[str, Any]], promise_ms: float) -> Chart:
@@ -93,13 +96,13 @@ def latency_bars(python: str, runs: Sequence[Mapping[str, Any]], promise_ms: flo
             "system": run["system"],
             "part": f"{part} {'mailbox' if part == 'hot' else 'mailboxes'}",
             "percentile": f"p{percent:g}",
-            "ms": max(at(run[part], percent) / 1e6, 1e-3),
+            "ms": max(latency / 1e6, 1e-3),
             "promise": promise_ms,
         }
         for run in runs
         for part in ("quiet", "hot")
         for percent in POINTS
-        if at(run[part], percent) is not None
+        if (latency := at(run[part], percent)) is not None
     ]
     scenarios = list(dict.fromkeys(each["scenario"] for each in values))
     systems = list(dict.fromkeys(each["system"] for each in values))
@@ -156,11 +159,11 @@ def latency_curves(python: str, runs: Sequence[Mapping[str, Any]]) -> Chart:
         }
         for run in runs
         for percent, latency in run["quiet"]["percentiles"]
-        if percent < 100 and latency == latency
+        if percent < 100 and not math.isnan(latency)
     ]
     systems = list(dict.fromkeys(each["system"] for each in values))
     names = "{1: '0', 10: 'p90', 100: 'p99', 1000: 'p99.9', 10000: 'p99.99'}[datum.value]"
-    return (
+    chart: Chart = (
         alt.Chart(alt.InlineData(values=values))
         .mark_line(point=alt.OverlayMarkDef(size=14))
         .encode(
@@ -188,6 +191,7 @@ def latency_curves(python: str, runs: Sequence[Mapping[str, Any]]) -> Chart:
         )
         .properties(title=f"CPython {python}: the whole distribution")
     )
+    return chart
 
 
 def scale(series: Mapping[str, Mapping[str, Any]], quantity: str) -> Chart:

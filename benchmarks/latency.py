@@ -211,11 +211,11 @@ async def run_once(system: str, scenario: Scenario, seconds: float, seed: int, c
 
 def measure(system: str, scenario: Scenario, seconds: float, seed: int, clock: str) -> Run:
     """Measure one scenario on one system; again, if the machine was disturbed meanwhile."""
-    for number in range(1, TRIES + 1):
+    run = runtime.run(run_once(system, scenario, seconds, seed, clock))
+    while run.trouble is not None and run.tries < TRIES:
+        tries = run.tries + 1
         run = runtime.run(run_once(system, scenario, seconds, seed, clock))
-        run.tries = number
-        if run.trouble is None:
-            break
+        run.tries = tries
     return run
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import latency
 from benchmarks.latency import PROMISE_MS, SCENARIOS, Part, Run, Scenario, judge, lines
+from benchmarks.loads import SYSTEMS
 from benchmarks.openloop import PERCENTILES
 
 
@@ -53,7 +54,7 @@ def test_loads_are_parts_of_the_saturation() -> None:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS[2:], ids=lambda each: each.name)
-@pytest.mark.parametrize("system", latency.SYSTEMS)
+@pytest.mark.parametrize("system", SYSTEMS)
 def test_every_message_is_handled_or_rejected(
     monkeypatch: pytest.MonkeyPatch, scenario: Scenario, system: str
 ) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks import report, results, versions
 from benchmarks.floors import FLOORS
-from benchmarks.latency import SCENARIOS, SYSTEMS, Part, Run, as_data
+from benchmarks.latency import SCENARIOS, Part, Run, as_data
+from benchmarks.loads import SYSTEMS
 from benchmarks.openloop import PERCENTILES
 from benchmarks.ratios import Ratio
 from benchmarks.subjects import SUBJECTS
@@ -115,7 +116,8 @@ def test_latencies_and_scale_are_on_the_page_if_they_were_measured(page: str) ->
         "p99",
         "p99.9",
         "CPython 3.11: emit under load",
-        "freeze (linear)", "9.50 of at most 12",
+        "freeze (linear)",
+        "9.50 of at most 12",
     ):
         assert text in page
     bars = [svg for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if "under load" in svg]
