@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
 import lihil.plugins.bus as lihil
 import messagebus
-from fastapi import Depends
 from fastapi_events.dispatcher import dispatch
 from fastapi_events.handlers.local import LocalHandler
 from fastapi_events.middleware import EventHandlerASGIMiddleware
@@ -257,6 +257,17 @@ def messagebus_send_sync(tally: Tally) -> Any:
 Heard = tuple[str, Ordered]
 
 
+@dataclass(frozen=True)
+class Depends:
+    """What fastapi-events takes for FastAPI's `Depends`, without the rest of FastAPI.
+
+    FastAPI brings OpenTelemetry, and fastapi-events makes spans wherever that is installed.
+    """
+
+    dependency: Callable[..., Any] | None
+    use_cache: bool = True
+
+
 @asynccontextmanager
 async def fastapi_events_handle(tally: Tally, handlers: int) -> AsyncIterator[Run]:
     """Handle an event as the middleware does after a response."""
@@ -293,7 +304,7 @@ async def fastapi_events_handle_injected(tally: Tally) -> AsyncIterator[Run]:
         return Session(clock)
 
     @local.register(event_name="ordered")
-    async def handle(event: Heard, session: Session = Depends(open_session)) -> None:
+    async def handle(event: Heard, session: Any = Depends(open_session)) -> None:  # noqa: B008
         tally.count += 1
 
     yield awaiting(local.handle, ("ordered", EVENT))

@@ -9,7 +9,8 @@ import pluggy
 import psygnal
 from aiosignal import Signal
 from blinker import NamedSignal
-from psygnal import clear_async_backend, set_async_backend
+from psygnal import set_async_backend
+from psygnal._async import clear_async_backend
 from pyee import EventEmitter
 from pyee.asyncio import AsyncIOEventEmitter
 
