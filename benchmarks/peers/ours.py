@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from benchmarks.peers.jobs import MANY, Row, Run, Tally, awaiting, bursts, callers
+from benchmarks.peers.jobs import FAST, Row, Run, Tally, awaiting, bursts, callers
 from benchmarks.workload import COMMAND, EVENT, Clock, GetOrder, Ordered, Session, open_session
 from runtime import BusTerminal, MessageContext, MessageRegistry
 
@@ -100,19 +100,22 @@ async def ask(tally: Tally, run: Any) -> AsyncIterator[Run]:
         yield run(partial(terminal.bus.ask, key="orders"))
 
 
-INLINE = "passes a new context on; checks the loop, the scope and a guard chain"
-QUEUED = "one ordered mailbox; copies contextvars, stamps a context, keeps the ledger, Delivery"
+INLINE = "finds the plan by type; a new context for the handlers; counts; checks thread and scope"
+INJECTED = "opens and ends a scope, makes a new object with a singleton; a new context; counts"
+QUEUED = "an ordered, bounded mailbox; a new context, a Delivery, a ledger; copies contextvars"
+
+one_caller = partial(awaiting, message=COMMAND)
 
 ROWS = [
-    Row("publish x1", NAME, INLINE, partial(publish, handler=async_handler)),
-    Row("publish x3", NAME, INLINE, partial(publish, handler=async_handler, handlers=3)),
-    Row("sync x1", NAME, INLINE, partial(publish, handler=sync_handler)),
-    Row("sync x3", NAME, INLINE, partial(publish, handler=sync_handler, handlers=3)),
-    Row("injected", NAME, "opens a scope, makes and ends the scoped object", publish_injected),
-    Row("send", NAME, INLINE, partial(send, handler=async_reply)),
-    Row("send sync", NAME, INLINE, partial(send, handler=sync_reply)),
-    Row("emit", NAME, QUEUED, partial(emit, handler=async_handler)),
-    Row("emit sync", NAME, QUEUED, partial(emit, handler=sync_handler)),
-    Row("ask", NAME, QUEUED, partial(ask, run=partial(awaiting, message=COMMAND))),
-    Row("ask x50", NAME, QUEUED, partial(ask, run=callers), MANY),
+    Row("publish x1", NAME, INLINE, partial(publish, handler=async_handler), FAST),
+    Row("publish x3", NAME, INLINE, partial(publish, handler=async_handler, handlers=3), FAST),
+    Row("sync x1", NAME, INLINE, partial(publish, handler=sync_handler), FAST),
+    Row("sync x3", NAME, INLINE, partial(publish, handler=sync_handler, handlers=3), FAST),
+    Row("injected", NAME, INJECTED, publish_injected, FAST),
+    Row("send", NAME, INLINE, partial(send, handler=async_reply), FAST),
+    Row("send sync", NAME, INLINE, partial(send, handler=sync_reply), FAST),
+    Row("emit", NAME, QUEUED, partial(emit, handler=async_handler), FAST),
+    Row("emit sync", NAME, QUEUED, partial(emit, handler=sync_handler), FAST),
+    Row("ask", NAME, QUEUED, partial(ask, run=one_caller), FAST),
+    Row("ask x50", NAME, QUEUED, partial(ask, run=callers), FAST),
 ]

@@ -14,7 +14,7 @@ from psygnal._async import clear_async_backend
 from pyee import EventEmitter
 from pyee.asyncio import AsyncIOEventEmitter
 
-from benchmarks.peers.jobs import Blank, Row, Run, Tally, awaiting, bursts, calling
+from benchmarks.peers.jobs import FAST, Blank, Row, Run, Tally, awaiting, bursts, calling
 from benchmarks.workload import COMMAND, EVENT, GetOrder, Ordered
 
 
@@ -208,8 +208,8 @@ PSYGNAL = "emit_fast, compiled by mypyc: no lock, no checks; counts recursion, w
 PLUGGY = "a call for each plugin in turn, latest first; binds arguments by name, lists the results"
 
 ROWS = [
-    Row("publish x1", "aiosignal", AIOSIGNAL, partial(aiosignal_send, handlers=1)),
-    Row("publish x3", "aiosignal", AIOSIGNAL, partial(aiosignal_send, handlers=3)),
+    Row("publish x1", "aiosignal", AIOSIGNAL, partial(aiosignal_send, handlers=1), FAST),
+    Row("publish x3", "aiosignal", AIOSIGNAL, partial(aiosignal_send, handlers=3), FAST),
     Row("publish x1", "blinker", BLINKER, partial(blinker_send_async, handlers=1)),
     Row("publish x3", "blinker", BLINKER, partial(blinker_send_async, handlers=3)),
     Row("sync x1", "blinker", BLINKER, partial(blinker_send, handlers=1)),
@@ -219,9 +219,9 @@ ROWS = [
     Row("sync x1", "pyee", PYEE, partial(pyee_emit, handlers=1)),
     Row("sync x3", "pyee", PYEE, partial(pyee_emit, handlers=3)),
     Row("emit", "pyee", PYEE_TASKS, pyee_emit_tasks),
-    Row("sync x1", "psygnal", PSYGNAL, partial(psygnal_emit, handlers=1)),
-    Row("sync x3", "psygnal", PSYGNAL, partial(psygnal_emit, handlers=3)),
-    Row("emit", "psygnal", "an asyncio.Queue and one worker for all signals", psygnal_emit_async),
+    Row("sync x1", "psygnal", PSYGNAL, partial(psygnal_emit, handlers=1), FAST),
+    Row("sync x3", "psygnal", PSYGNAL, partial(psygnal_emit, handlers=3), FAST),
+    Row("emit", "psygnal", "emit_fast; an asyncio.Queue and one worker for all signals", psygnal_emit_async),
     Row("sync x1", "pluggy", PLUGGY, partial(pluggy_call, handlers=1)),
     Row("sync x3", "pluggy", PLUGGY, partial(pluggy_call, handlers=3)),
     Row("send sync", "pluggy", "stops at the first result", pluggy_first_result),
