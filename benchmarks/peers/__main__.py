@@ -47,7 +47,7 @@ def line(figures: dict[str, Any]) -> str:
     peer = figures["peer"]
     name = f"  {peer} {version_of(peer)}"
     if "blank" in figures:
-        return f"{name:<24} {'–':>10}  {'':14}  {figures['blank']}"
+        return f"{name:<24} {'-':>10}  {'':14}  {figures['blank']}"
     if peer == NAME:
         return f"{name:<24} {figures['ns']:>7,.0f} ns  {'':14}  {figures['does']}"
     spread = figures["spread"] / figures["factor"]

@@ -1,4 +1,4 @@
-"""Peers that route messages by their type or name: lihil, mediatr, messagebus, fastapi-events."""
+"""Peers that route messages by their type or name: lihil, mediatr, fastapi-events."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -7,7 +7,6 @@ from functools import partial
 from typing import Annotated, Any
 
 import lihil.plugins.bus as lihil
-import messagebus
 from fastapi_events.dispatcher import dispatch
 from fastapi_events.handlers.local import LocalHandler
 from fastapi_events.middleware import EventHandlerASGIMiddleware
@@ -110,150 +109,6 @@ async def mediatr_send(tally: Tally) -> AsyncIterator[Run]:
     yield calling(Mediator().send, Request(order_id=COMMAND.order_id))
 
 
-class Placed(messagebus.Event):
-    """The event, as messagebus wants it."""
-
-    order_id: int
-    customer: str
-    total: float
-    metadata: messagebus.Metadata = messagebus.Metadata(name="placed", schema_version=1)
-
-
-class FindOrder(messagebus.Command):
-    """The command, as messagebus wants it."""
-
-    order_id: int
-    metadata: messagebus.Metadata = messagebus.Metadata(name="find_order", schema_version=1)
-
-
-PLACED = Placed(order_id=42, customer="Ada", total=12.5)
-FIND_ORDER = FindOrder(order_id=COMMAND.order_id)
-
-
-class AsyncUnitOfWork(messagebus.AsyncAbstractUnitOfWork[Any, Any, Any]):
-    """A unit of work that has nothing to save."""
-
-    async def commit(self) -> None:
-        """Save nothing."""
-
-    async def rollback(self) -> None:
-        """Save nothing."""
-
-
-class SyncUnitOfWork(messagebus.SyncAbstractUnitOfWork[Any, Any, Any]):
-    """A unit of work that has nothing to save."""
-
-    def commit(self) -> None:
-        """Save nothing."""
-
-    def rollback(self) -> None:
-        """Save nothing."""
-
-
-@asynccontextmanager
-async def messagebus_async(
-    bus: messagebus.AsyncMessageBus[Any], message: object
-) -> AsyncIterator[Run]:
-    """Handle each message in a transaction of its own."""
-    work = AsyncUnitOfWork()
-
-    async def handle(message: Any) -> object:
-        async with work as transaction:
-            reply = await bus.handle(message, transaction)
-            await transaction.commit()
-            return reply
-
-    yield awaiting(handle, message)
-
-
-@asynccontextmanager
-async def messagebus_sync(
-    bus: messagebus.SyncMessageBus[Any], message: object
-) -> AsyncIterator[Run]:
-    """Handle each message in a transaction of its own."""
-    work = SyncUnitOfWork()
-
-    def handle(message: Any) -> object:
-        with work as transaction:
-            reply = bus.handle(message, transaction)
-            transaction.commit()
-            return reply
-
-    yield calling(handle, message)
-
-
-def messagebus_publish(tally: Tally, handlers: int) -> Any:
-    """Handle an event with coroutine functions."""
-    bus: messagebus.AsyncMessageBus[Any] = messagebus.AsyncMessageBus()
-    for _ in range(handlers):
-
-        async def handle(event: Placed, uow: Any) -> None:
-            tally.count += 1
-
-        bus.add_listener(Placed, handle)
-    return messagebus_async(bus, PLACED)
-
-
-def messagebus_publish_injected(tally: Tally) -> Any:
-    """Handle an event with a new object, which is made with a singleton."""
-    clock = Clock()
-
-    class Opened(messagebus.AsyncDependency):
-        """The scoped object, as messagebus wants it."""
-
-        def __init__(self) -> None:
-            self.clock = clock
-
-        async def on_after_commit(self) -> None:
-            """Do nothing."""
-
-        async def on_after_rollback(self) -> None:
-            """Do nothing."""
-
-    async def handle(event: Placed, uow: Any, session: Opened) -> None:
-        tally.count += 1
-
-    bus: messagebus.AsyncMessageBus[Any] = messagebus.AsyncMessageBus(session=Opened)
-    bus.add_listener(Placed, handle)
-    return messagebus_async(bus, PLACED)
-
-
-def messagebus_send(tally: Tally) -> Any:
-    """Handle a command with a coroutine function."""
-
-    async def reply(command: FindOrder, uow: Any) -> int:
-        tally.count += 1
-        return command.order_id
-
-    bus: messagebus.AsyncMessageBus[Any] = messagebus.AsyncMessageBus()
-    bus.add_listener(FindOrder, reply)
-    return messagebus_async(bus, FIND_ORDER)
-
-
-def messagebus_call(tally: Tally, handlers: int) -> Any:
-    """Handle an event with functions."""
-    bus: messagebus.SyncMessageBus[Any] = messagebus.SyncMessageBus()
-    for _ in range(handlers):
-
-        def handle(event: Placed, uow: Any) -> None:
-            tally.count += 1
-
-        bus.add_listener(Placed, handle)
-    return messagebus_sync(bus, PLACED)
-
-
-def messagebus_send_sync(tally: Tally) -> Any:
-    """Handle a command with a function."""
-
-    def reply(command: FindOrder, uow: Any) -> int:
-        tally.count += 1
-        return command.order_id
-
-    bus: messagebus.SyncMessageBus[Any] = messagebus.SyncMessageBus()
-    bus.add_listener(FindOrder, reply)
-    return messagebus_sync(bus, FIND_ORDER)
-
-
 Heard = tuple[str, Ordered]
 
 
@@ -304,7 +159,7 @@ async def fastapi_events_handle_injected(tally: Tally) -> AsyncIterator[Run]:
         return Session(clock)
 
     @local.register(event_name="ordered")
-    async def handle(event: Heard, session: Any = Depends(open_session)) -> None:  # noqa: B008
+    async def handle(event: Heard, session: Any = Depends(open_session)) -> None:
         tally.count += 1
 
     yield awaiting(local.handle, ("ordered", EVENT))
@@ -329,7 +184,6 @@ async def fastapi_events_dispatch(tally: Tally) -> AsyncIterator[Run]:
 
 LIHIL = "inspects the handlers and builds their nodes anew each time; registers the bus"
 MEDIATR = "finds the behaviours; builds a chain of closures"
-MESSAGEBUS = "opens and commits a unit of work; a queue of the events that follow; metrics hooks"
 FASTAPI = "matches names as globs; inspects the signature for dependencies each time"
 
 ROWS = [
@@ -340,13 +194,6 @@ ROWS = [
     Row("emit", "lihil", "a task and a scope for each; inspects as publish does", lihil_emit, 100),
     Row("send", "mediatr", MEDIATR, mediatr_send_async),
     Row("send sync", "mediatr", MEDIATR, mediatr_send),
-    Row("publish x1", "messagebus", MESSAGEBUS, partial(messagebus_publish, handlers=1), 250),
-    Row("publish x3", "messagebus", MESSAGEBUS, partial(messagebus_publish, handlers=3), 250),
-    Row("sync x1", "messagebus", MESSAGEBUS, partial(messagebus_call, handlers=1), 250),
-    Row("sync x3", "messagebus", MESSAGEBUS, partial(messagebus_call, handlers=3), 250),
-    Row("injected", "messagebus", MESSAGEBUS, messagebus_publish_injected, 250),
-    Row("send", "messagebus", MESSAGEBUS, messagebus_send, 250),
-    Row("send sync", "messagebus", MESSAGEBUS, messagebus_send_sync, 250),
     Row("publish x1", "fastapi-events", FASTAPI, partial(fastapi_events_handle, handlers=1), 100),
     Row("publish x3", "fastapi-events", FASTAPI, partial(fastapi_events_handle, handlers=3), 50),
     Row(
@@ -375,7 +222,6 @@ BLANKS = [
     Blank("mediatr", "has requests, no events", ("publish x1", "publish x3", "sync x1", "sync x3")),
     Blank("mediatr", "has requests, no events", ("injected",)),
     Blank("mediatr", IN_TURN, ("emit", "emit sync", "ask", "ask x50")),
-    Blank("messagebus", IN_TURN, ("emit", "emit sync", "ask", "ask x50")),
     Blank("fastapi-events", "has no reply", ("send", "send sync", "ask", "ask x50")),
     Blank("fastapi-events", "its threads end when they like: no order", ("emit sync",)),
 ]

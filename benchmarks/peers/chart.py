@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import altair
+import altair as alt
 import vl_convert
 
 from benchmarks import results
@@ -31,46 +31,45 @@ def label(factor: float) -> str:
     return f"{factor:,.{digits}f} x"
 
 
-def panel(title: str, rows: list[dict[str, Any]], most: float) -> altair.LayerChart:
+def panel(title: str, rows: list[dict[str, Any]], domain: tuple[float, float]) -> alt.LayerChart:
     """Draw one job: a bar for each peer, from 1, where the runtime is, to its factor."""
     values = [
         {**row, "label": label(row["factor"]), "one": 1, "end": max(row["factor"], 1.0)}
         for row in rows
     ]
-    base = altair.Chart(altair.InlineData(values=values)).encode(
-        y=altair.Y("peer:N", sort=None, title=None)
-    )
-    bars = base.mark_bar(height=altair.RelativeBandSize(0.65)).encode(
-        x=altair.X(
+    base = alt.Chart(alt.InlineData(values=values)).encode(y=alt.Y("peer:N", sort=None, title=None))
+    bars = base.mark_bar(height=alt.RelativeBandSize(0.65)).encode(
+        x=alt.X(
             "factor:Q",
-            scale=altair.Scale(type="log", domain=[0.4, most], nice=False),
-            axis=altair.Axis(values=[1, 10, 100, 1000], format="~s", title=None),
+            scale=alt.Scale(type="log", domain=domain, nice=False),
+            axis=alt.Axis(values=[1, 10, 100, 1000], format="~s", title=None),
         ),
         x2="one:Q",
-        color=altair.condition("datum.factor < 1", altair.value(BEHIND), altair.value(BAR)),
+        color=alt.condition("datum.factor < 1", alt.value(BEHIND), alt.value(BAR)),
     )
     labels = base.mark_text(align="left", dx=4).encode(x="end:Q", text="label:N")
-    return (bars + labels).properties(title=title, width=WIDTH, height=altair.Step(STEP))
+    return (bars + labels).properties(title=title, width=WIDTH, height=alt.Step(STEP))
 
 
-def chart_of(figures: dict[str, Any]) -> altair.VConcatChart:
+def chart_of(figures: dict[str, Any]) -> alt.VConcatChart:
     """Draw all jobs that are shared with a peer."""
     rows = [row for row in figures["rows"] if "factor" in row and row["peer"] != "runtime"]
+    factors = [row["factor"] for row in rows]
     # Room for the labels behind the longest bar.
-    most = 5 * max(row["factor"] for row in rows)
+    domain = (min(0.5, 0.8 * min(factors)), 5 * max(factors))
     panels = [
-        panel(title, [row for row in rows if row["job"] == job], most)
+        panel(title, [row for row in rows if row["job"] == job], domain)
         for job, title in figures["jobs"].items()
         if any(row["job"] == job for row in rows)
     ]
     lines = [
-        altair.hconcat(*panels[start : start + COLUMNS], spacing=24)
+        alt.hconcat(*panels[start : start + COLUMNS], spacing=24)
         for start in range(0, len(panels), COLUMNS)
     ]
     return (
-        altair.vconcat(*lines, spacing=18)
+        alt.vconcat(*lines, spacing=18)
         .properties(
-            title=altair.Title(
+            title=alt.Title(
                 "How many times faster runtime is than its peers at the same work",
                 subtitle=f"medians of {figures['rounds']} interleaved rounds in one process, "
                 f"CPython {figures['python']}, logarithmic; 1 is runtime",
@@ -95,8 +94,8 @@ def chart_of(figures: dict[str, Any]) -> altair.VConcatChart:
             gridColor=FAINT,
             tickColor=FAINT,
             labelLimit=120,
-            minExtent=90,
         )
+        .configure_axisY(minExtent=90)
     )
 
 

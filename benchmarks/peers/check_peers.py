@@ -16,7 +16,7 @@ from blinker import NamedSignal
 from ididi import use
 
 import runtime
-from benchmarks.peers import chart, modelled, signals
+from benchmarks.peers import chart, history, signals
 from benchmarks.peers.__main__ import line, measure
 from benchmarks.peers.buses import lihil_bus
 from benchmarks.peers.jobs import JOBS, Row, Tally, proved
@@ -139,8 +139,8 @@ def test_pykka_does_not_await_its_handlers() -> None:
 def test_bubus_handles_an_event_object_once() -> None:
     async def dispatch() -> int:
         tally = Tally()
-        async with modelled.bubus_bus(modelled.bubus_async(tally)) as bus:
-            event = modelled.OrderPlaced()
+        async with history.bubus_bus(history.bubus_async(tally)) as bus:
+            event = history.OrderPlaced()
             await bus.dispatch(event)
             bus.dispatch(event)
             await bus.wait_until_idle()

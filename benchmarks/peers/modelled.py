@@ -1,16 +1,15 @@
-"""Peers whose messages are pydantic models with an identity: lato, bubus."""
+"""Peers whose messages are pydantic models, handled in a transaction: lato, messagebus."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from itertools import chain
 from typing import Any
 
-import bubus
 import lato
+import messagebus
 
 from benchmarks.peers.jobs import Blank, Row, Run, Tally, awaiting, calling
-from benchmarks.workload import BURST, COMMAND, Clock, Session
+from benchmarks.workload import COMMAND, Clock, Session
 
 
 class Placed(lato.Event):
@@ -99,151 +98,152 @@ async def lato_execute(tally: Tally) -> AsyncIterator[Run]:
     yield calling(app.execute, FIND_ORDER)
 
 
-class OrderPlaced(bubus.BaseEvent[None]):
-    """The event, as bubus wants it."""
+class MessagebusPlaced(messagebus.Event):
+    """The event, as messagebus wants it."""
 
-    event_timeout: float | None = None
-    order_id: int = 42
-    customer: str = "Ada"
-    total: float = 12.5
-
-
-class OrderWanted(bubus.BaseEvent[int]):
-    """The command, as bubus wants it."""
-
-    event_timeout: float | None = None
-    order_id: int = COMMAND.order_id
+    order_id: int
+    customer: str
+    total: float
+    metadata: messagebus.Metadata = messagebus.Metadata(name="placed", schema_version=1)
 
 
-BUBUS_HISTORY = 1
-"""Of 0, 1, 2, 10, 50 and None the fastest: each step walks through the history."""
-BUBUS_PREPARED = 2_500
-"""Messages made before anything is timed: enough for the usual rounds. More are made as needed."""
+class MessagebusFindOrder(messagebus.Command):
+    """The command, as messagebus wants it."""
+
+    order_id: int
+    metadata: messagebus.Metadata = messagebus.Metadata(name="find_order", schema_version=1)
 
 
-def fresh(kind: Callable[[], Any]) -> Iterator[Any]:
-    """Yield new messages, most of them made beforehand: each can be dispatched once."""
-    prepared = [kind() for _ in range(BUBUS_PREPARED)]
-    return chain(prepared, iter(kind, None))
+MESSAGEBUS_PLACED = MessagebusPlaced(order_id=42, customer="Ada", total=12.5)
+MESSAGEBUS_FIND_ORDER = MessagebusFindOrder(order_id=COMMAND.order_id)
 
 
-def named(handler: Callable[..., Any], number: int) -> Callable[..., Any]:
-    """Give a handler a name of its own, which bubus wants."""
-    handler.__name__ = f"{handler.__name__}_{number}"
-    return handler
+class AsyncUnitOfWork(messagebus.AsyncAbstractUnitOfWork[Any, Any, Any]):
+    """A unit of work that has nothing to save."""
+
+    async def commit(self) -> None:
+        """Save nothing."""
+
+    async def rollback(self) -> None:
+        """Save nothing."""
 
 
-def bubus_async(tally: Tally) -> Callable[..., Any]:
-    """Return a new handler for bubus."""
+class SyncUnitOfWork(messagebus.SyncAbstractUnitOfWork[Any, Any, Any]):
+    """A unit of work that has nothing to save."""
 
-    async def handle(event: OrderPlaced) -> None:
+    def commit(self) -> None:
+        """Save nothing."""
+
+    def rollback(self) -> None:
+        """Save nothing."""
+
+
+@asynccontextmanager
+async def messagebus_async(
+    bus: messagebus.AsyncMessageBus[Any], message: object
+) -> AsyncIterator[Run]:
+    """Handle each message in a transaction of its own."""
+    work = AsyncUnitOfWork()
+
+    async def handle(message: Any) -> object:
+        async with work as transaction:
+            reply = await bus.handle(message, transaction)
+            await transaction.commit()
+            return reply
+
+    yield awaiting(handle, message)
+
+
+@asynccontextmanager
+async def messagebus_sync(
+    bus: messagebus.SyncMessageBus[Any], message: object
+) -> AsyncIterator[Run]:
+    """Handle each message in a transaction of its own."""
+    work = SyncUnitOfWork()
+
+    def handle(message: Any) -> object:
+        with work as transaction:
+            reply = bus.handle(message, transaction)
+            transaction.commit()
+            return reply
+
+    yield calling(handle, message)
+
+
+def messagebus_publish(tally: Tally, handlers: int) -> Any:
+    """Handle an event with coroutine functions."""
+    bus: messagebus.AsyncMessageBus[Any] = messagebus.AsyncMessageBus()
+    for _ in range(handlers):
+
+        async def handle(event: MessagebusPlaced, uow: Any) -> None:
+            tally.count += 1
+
+        bus.add_listener(MessagebusPlaced, handle)
+    return messagebus_async(bus, MESSAGEBUS_PLACED)
+
+
+def messagebus_publish_injected(tally: Tally) -> Any:
+    """Handle an event with a new object, which is made with a singleton."""
+    clock = Clock()
+
+    class Opened(messagebus.AsyncDependency):
+        """The scoped object, as messagebus wants it."""
+
+        def __init__(self) -> None:
+            self.clock = clock
+
+        async def on_after_commit(self) -> None:
+            """Do nothing."""
+
+        async def on_after_rollback(self) -> None:
+            """Do nothing."""
+
+    async def handle(event: MessagebusPlaced, uow: Any, session: Opened) -> None:
         tally.count += 1
 
-    return handle
+    bus: messagebus.AsyncMessageBus[Any] = messagebus.AsyncMessageBus(session=Opened)
+    bus.add_listener(MessagebusPlaced, handle)
+    return messagebus_async(bus, MESSAGEBUS_PLACED)
 
 
-def bubus_sync(tally: Tally) -> Callable[..., Any]:
-    """Return a new synchronous handler for bubus."""
+def messagebus_send(tally: Tally) -> Any:
+    """Handle a command with a coroutine function."""
 
-    def handle(event: OrderPlaced) -> None:
-        tally.count += 1
-
-    return handle
-
-
-def bubus_reply_async(tally: Tally) -> Callable[..., Any]:
-    """Return a new answering handler for bubus."""
-
-    async def reply(command: OrderWanted) -> int:
+    async def reply(command: MessagebusFindOrder, uow: Any) -> int:
         tally.count += 1
         return command.order_id
 
-    return reply
+    bus: messagebus.AsyncMessageBus[Any] = messagebus.AsyncMessageBus()
+    bus.add_listener(MessagebusFindOrder, reply)
+    return messagebus_async(bus, MESSAGEBUS_FIND_ORDER)
 
 
-def bubus_reply_sync(tally: Tally) -> Callable[..., Any]:
-    """Return a new synchronous answering handler for bubus."""
+def messagebus_call(tally: Tally, handlers: int) -> Any:
+    """Handle an event with functions."""
+    bus: messagebus.SyncMessageBus[Any] = messagebus.SyncMessageBus()
+    for _ in range(handlers):
 
-    def reply(command: OrderWanted) -> int:
+        def handle(event: MessagebusPlaced, uow: Any) -> None:
+            tally.count += 1
+
+        bus.add_listener(MessagebusPlaced, handle)
+    return messagebus_sync(bus, MESSAGEBUS_PLACED)
+
+
+def messagebus_send_sync(tally: Tally) -> Any:
+    """Handle a command with a function."""
+
+    def reply(command: MessagebusFindOrder, uow: Any) -> int:
         tally.count += 1
         return command.order_id
 
-    return reply
-
-
-@asynccontextmanager
-async def bubus_bus(*handlers: Callable[..., Any]) -> AsyncIterator[bubus.EventBus]:
-    """Start a bus."""
-    bus = bubus.EventBus(max_history_size=BUBUS_HISTORY)
-    for number, handler in enumerate(handlers):
-        kind = OrderWanted if handler.__name__ == "reply" else OrderPlaced
-        bus.on(kind, named(handler, number))
-    yield bus
-    await bus.stop(clear=True)
-
-
-@asynccontextmanager
-async def bubus_publish(tally: Tally, handler: Any, handlers: int = 1) -> AsyncIterator[Run]:
-    """Dispatch and await each event."""
-    async with bubus_bus(*(handler(tally) for _ in range(handlers))) as bus:
-        events = fresh(OrderPlaced)
-
-        async def run(n: int) -> None:
-            for _ in range(n):
-                await bus.dispatch(next(events))
-
-        yield run
-
-
-@asynccontextmanager
-async def bubus_emit(tally: Tally, handler: Any) -> AsyncIterator[Run]:
-    """Dispatch bursts, and await the last event of each: they are handled in order."""
-    async with bubus_bus(handler(tally)) as bus:
-        events = fresh(OrderPlaced)
-
-        async def run(n: int) -> None:
-            for _ in range(n // BURST):
-                for _ in range(BURST):
-                    event = bus.dispatch(next(events))
-                await event
-
-        yield run
-
-
-@asynccontextmanager
-async def bubus_ask(tally: Tally, handler: Any) -> AsyncIterator[Run]:
-    """Dispatch and await the result of each command."""
-    async with bubus_bus(handler(tally)) as bus:
-        commands = fresh(OrderWanted)
-
-        async def run(n: int) -> object:
-            reply = None
-            for _ in range(n):
-                reply = await bus.dispatch(next(commands)).event_result()
-            return reply
-
-        yield run
-
-
-@asynccontextmanager
-async def bubus_ask_many(tally: Tally) -> AsyncIterator[Run]:
-    """Dispatch 50 commands, then take their results."""
-    async with bubus_bus(bubus_reply_async(tally)) as bus:
-        commands = fresh(OrderWanted)
-
-        async def run(n: int) -> object:
-            reply = None
-            for _ in range(n // BURST):
-                asked = [bus.dispatch(next(commands)) for _ in range(BURST)]
-                for each in asked:
-                    reply = await each.event_result()
-            return reply
-
-        yield run
+    bus: messagebus.SyncMessageBus[Any] = messagebus.SyncMessageBus()
+    bus.add_listener(MessagebusFindOrder, reply)
+    return messagebus_sync(bus, MESSAGEBUS_FIND_ORDER)
 
 
 LATO = "a transaction context; inspects the handler's signature each time; dict of the results"
-BUBUS = "through a queue, under a global lock; tasks that watch; a result model, a history"
+MESSAGEBUS = "opens and commits a unit of work; a queue of the events that follow; metrics hooks"
 
 ROWS = [
     Row("publish x1", "lato", LATO, partial(lato_publish_async, handlers=1), 100),
@@ -253,19 +253,16 @@ ROWS = [
     Row("injected", "lato", LATO, lato_publish_injected, 100),
     Row("send", "lato", LATO, lato_execute_async, 100),
     Row("send sync", "lato", LATO, lato_execute, 100),
-    Row("publish x1", "bubus", BUBUS, partial(bubus_publish, handler=bubus_async), 50),
-    Row("publish x3", "bubus", BUBUS, partial(bubus_publish, handler=bubus_async, handlers=3), 50),
-    Row("sync x1", "bubus", BUBUS, partial(bubus_publish, handler=bubus_sync), 50),
-    Row("sync x3", "bubus", BUBUS, partial(bubus_publish, handler=bubus_sync, handlers=3), 50),
-    Row("send", "bubus", BUBUS, partial(bubus_ask, handler=bubus_reply_async), 50),
-    Row("send sync", "bubus", BUBUS, partial(bubus_ask, handler=bubus_reply_sync), 50),
-    Row("emit", "bubus", BUBUS, partial(bubus_emit, handler=bubus_async), 50),
-    Row("emit sync", "bubus", BUBUS, partial(bubus_emit, handler=bubus_sync), 50),
-    Row("ask", "bubus", BUBUS, partial(bubus_ask, handler=bubus_reply_async), 50),
-    Row("ask x50", "bubus", BUBUS, bubus_ask_many, 50),
+    Row("publish x1", "messagebus", MESSAGEBUS, partial(messagebus_publish, handlers=1), 250),
+    Row("publish x3", "messagebus", MESSAGEBUS, partial(messagebus_publish, handlers=3), 250),
+    Row("sync x1", "messagebus", MESSAGEBUS, partial(messagebus_call, handlers=1), 250),
+    Row("sync x3", "messagebus", MESSAGEBUS, partial(messagebus_call, handlers=3), 250),
+    Row("injected", "messagebus", MESSAGEBUS, messagebus_publish_injected, 250),
+    Row("send", "messagebus", MESSAGEBUS, messagebus_send, 250),
+    Row("send sync", "messagebus", MESSAGEBUS, messagebus_send_sync, 250),
 ]
 
 BLANKS = [
-    Blank("lato", "handles in the caller's turn only", ("emit", "emit sync", "ask", "ask x50")),
-    Blank("bubus", "injects nothing", ("injected",)),
+    Blank(peer, "handles in the caller's turn only", ("emit", "emit sync", "ask", "ask x50"))
+    for peer in ("lato", "messagebus")
 ]

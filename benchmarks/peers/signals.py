@@ -221,7 +221,12 @@ ROWS = [
     Row("emit", "pyee", PYEE_TASKS, pyee_emit_tasks),
     Row("sync x1", "psygnal", PSYGNAL, partial(psygnal_emit, handlers=1), FAST),
     Row("sync x3", "psygnal", PSYGNAL, partial(psygnal_emit, handlers=3), FAST),
-    Row("emit", "psygnal", "emit_fast; an asyncio.Queue and one worker for all signals", psygnal_emit_async),
+    Row(
+        "emit",
+        "psygnal",
+        "emit_fast; an asyncio.Queue and one worker for all signals",
+        psygnal_emit_async,
+    ),
     Row("sync x1", "pluggy", PLUGGY, partial(pluggy_call, handlers=1)),
     Row("sync x3", "pluggy", PLUGGY, partial(pluggy_call, handlers=3)),
     Row("send sync", "pluggy", "stops at the first result", pluggy_first_result),

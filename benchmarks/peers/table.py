@@ -1,11 +1,25 @@
 """All rows and all blanks: every peer has one of either for every job."""
 
-from benchmarks.peers import actors, buses, modelled, ours, signals
+from benchmarks.peers import actors, buses, history, modelled, ours, queues, signals
 from benchmarks.peers.jobs import Blank, Row
 
 OURS = {row.job: row for row in ours.ROWS}
-ROWS: list[Row] = [*buses.ROWS, *modelled.ROWS, *signals.ROWS, *actors.ROWS]
-BLANKS: list[Blank] = [*buses.BLANKS, *modelled.BLANKS, *signals.BLANKS, *actors.BLANKS]
+ROWS: list[Row] = [
+    *buses.ROWS,
+    *history.ROWS,
+    *modelled.ROWS,
+    *signals.ROWS,
+    *actors.ROWS,
+    *queues.ROWS,
+]
+BLANKS: list[Blank] = [
+    *buses.BLANKS,
+    *history.BLANKS,
+    *modelled.BLANKS,
+    *signals.BLANKS,
+    *actors.BLANKS,
+    *queues.BLANKS,
+]
 
 PACKAGES = {
     "runtime": "message-runtime",
