@@ -29,7 +29,7 @@ def lihil_handler(tally: Tally) -> Callable[..., Any]:
 @asynccontextmanager
 async def lihil_bus(handlers: list[Callable[..., Any]]) -> AsyncIterator[lihil.EventBus[Ordered]]:
     """Make a bus as lihil's plugin makes it."""
-    registry = lihil.MessageRegistry(event_base=Ordered)
+    registry: lihil.MessageRegistry[Ordered] = lihil.MessageRegistry(event_base=Ordered)
     registry.register(*handlers)
     terminal = lihil.BusTerminal(registry)
     yield terminal.create_event_bus(terminal.graph)

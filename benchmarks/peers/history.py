@@ -116,9 +116,8 @@ async def bubus_emit(tally: Tally, handler: Any) -> AsyncIterator[Run]:
 
         async def run(n: int) -> None:
             for _ in range(n // BURST):
-                for _ in range(BURST):
-                    event = bus.dispatch(next(events))
-                await event
+                dispatched = [bus.dispatch(next(events)) for _ in range(BURST)]
+                await dispatched[-1]
 
         yield run
 
