@@ -9,7 +9,7 @@ import vl_convert
 
 from benchmarks import results
 
-PICTURE = Path(__file__).resolve().parents[1] / "peers.svg"
+PICTURE = Path(__file__).resolve().parents[2] / "docs" / "peers.svg"
 COLUMNS = 2
 WIDTH = 250
 STEP = 17
