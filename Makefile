@@ -24,11 +24,11 @@ ELSEWHERE := -c ../../pyproject.toml --rootdir ../.. -p no:cacheprovider
 PIP := -m pip --disable-pip-version-check --quiet
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run serve test stress bench bench-latency bench-peers bench-scale bench-versions docs lint \
-    types check-installed check-benchmarks format clean
+.PHONY: help run serve test stress bench bench-annotate bench-instructions bench-latency bench-peers \
+    bench-scale bench-versions docs lint types check-installed check-benchmarks check-speed format clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-15s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
 
 run: $(VENV)/.core $(VENV)/.example ## replay a year of flights through the bus
 	@$(BIN)/python -m examples.flights $(ARGS)
@@ -36,7 +36,9 @@ run: $(VENV)/.core $(VENV)/.example ## replay a year of flights through the bus
 serve: $(VENV)/.core $(VENV)/.example $(VENV)/.service ## serve the flights over HTTP, with a live page
 	@$(BIN)/python -m examples.flightboard $(ARGS)
 
-test: lint types check-installed check-benchmarks ## the whole gate: lint, types, and the tests on an installed wheel
+test: lint types check-installed check-benchmarks ## the whole gate: lint, types, the tests on an installed wheel, and the speed
+	@# Last and alone, also under `make -j`.
+	@$(MAKE) --no-print-directory check-speed
 
 stress: $(INSTALLED)/.wheel ## the long runs: 200 seeds of every scenario, 10,000,000 emits, 1,000,000 idle scopes
 	@mkdir -p build/elsewhere
@@ -82,6 +84,13 @@ bench-peers: $(PEERS)/.wheel ## measure against other libraries at the same work
 bench-scale: $(VENV)/.core $(VENV)/.charts ## measure what many types, handlers, scopes and emits cost, and draw it
 	$(BIN)/python -m benchmarks.scale --svg docs/scale.svg $(ARGS)
 
+bench-instructions: $(VENV)/.core ## count instructions with valgrind, and compare with the counts of last time
+	$(BIN)/python -m benchmarks.instructions $(ARGS)
+
+bench-annotate: $(VENV)/.core ## show where the Cython sources call the interpreter, in build/annotate
+	RUNTIME_ANNOTATE=1 $(BIN)/python setup.py --quiet --name
+	@echo build/annotate/src_ext/runtime/*.html
+
 docs: build/reference/.built $(VENV)/.docs ## build the documentation as a site, in build/site
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/zensical build --clean --strict
 
@@ -104,6 +113,10 @@ check-installed: $(INSTALLED)/.wheel
 
 check-benchmarks: $(VENV)/.core $(VENV)/.dev $(VENV)/.charts
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-disable -p no:cacheprovider
+
+# Against the bounds, a quarter above the budgets.
+check-speed: $(VENV)/.core
+	$(BIN)/python -m benchmarks.guard
 
 format: $(VENV)/.dev ## rewrite the Python sources in the house format
 	$(BIN)/ruff format .

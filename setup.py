@@ -11,6 +11,8 @@ from setuptools.command.build_py import build_py
 SOURCES = "src_ext"
 STUBS = Path("stubs")
 DEBUG = os.environ.get("RUNTIME_DEBUG") == "1"
+ANNOTATE = os.environ.get("RUNTIME_ANNOTATE") == "1"
+BUILD = "build/annotate" if ANNOTATE else "build/cython-debug" if DEBUG else "build/cython"
 
 DIRECTIVES = {
     "language_level": 3,
@@ -49,8 +51,9 @@ setup(
     options={"build_ext": {"parallel": os.cpu_count() or 1}},
     ext_modules=cythonize(
         extensions(),
-        build_dir="build/cython-debug" if DEBUG else "build/cython",
+        build_dir=BUILD,
         include_path=[SOURCES],
         compiler_directives=DIRECTIVES,
+        annotate=ANNOTATE,
     ),
 )

@@ -27,7 +27,9 @@ from pathlib import Path
 
 import runtime
 from benchmarks.callgrind import CallgrindError, Functions, count
+from benchmarks.fitness import compiled_modules, unfit
 from benchmarks.floors import FLOORS
+from benchmarks.results import minor, write
 from benchmarks.subjects import SUBJECTS
 from benchmarks.workload import Case
 
@@ -37,6 +39,7 @@ GROUPS = (
     "publish x3",
     "publish sync",
     "publish wired",
+    "publish managed",
     "send",
     "emit",
     "ask",
@@ -47,7 +50,6 @@ WARM_UP = 2
 OPERATIONS = 10_000
 TOLERANCE = 0.02
 CHILD = "--child"
-VERSION = ".".join(platform.python_version_tuple()[:2])
 
 Counts = dict[str, int]
 Costs = dict[tuple[str, str], float]
@@ -76,8 +78,9 @@ def name_of(case: Case) -> str:
 
 CASES = {
     name_of(case): Counted(name_of(case), case, is_floor=case in FLOORS)
+    for group in GROUPS
     for case in [*FLOORS, *SUBJECTS]
-    if case.group in GROUPS
+    if case.group == group
 }
 
 
@@ -131,7 +134,7 @@ def verdict(name: str, new: int, old: Mapping[str, int]) -> tuple[str, bool]:
     if name not in old:
         return "not counted before", False
     change = new / old[name] - 1
-    if change > TOLERANCE:
+    if new > old[name] * (1 + TOLERANCE):
         return f"{old[name]:>9,} before  {change:+6.1%}  GROWN by more than {TOLERANCE:.0%}", True
     return f"{old[name]:>9,} before  {change:+6.1%}", False
 
@@ -145,11 +148,12 @@ def compare(chosen: Sequence[Counted], old: Mapping[str, int], jobs: int) -> tup
         instructions = new[counted.name] = round(sum(costs.values()))
         said, has_grown = verdict(counted.name, instructions, old)
         grown += has_grown
-        floor = floors.get(counted.case.group)
+        ratio = ""
         if counted.is_floor:
             floors.setdefault(counted.case.group, instructions)
-        ratio = f"{instructions / floor:6.2f}x the floor" if floor else " " * 16
-        print(f"{counted.name:<30} {instructions:>9,}  {ratio}  {said}", flush=True)
+        elif floor := floors.get(counted.case.group):
+            ratio = f"{instructions / floor:.2f}x the floor"
+        print(f"{counted.name:<33} {instructions:>9,}  {ratio:<15}  {said}", flush=True)
     return new, grown
 
 
@@ -189,17 +193,23 @@ def main() -> int:
         name, rounds = options.child
         runtime.run(perform(CASES[name].case, int(rounds)))
         return 0
+    if reason := unfit(compiled_modules()):
+        sys.exit(f"cannot count: {reason}")
     print(f"CPython {platform.python_version()}, runtime of {Path(runtime.__file__).parent}")
     if options.functions:
         print_functions(choose([options.functions]), options.jobs, options.lines)
         return 0
     everything = stored()
-    new, grown = compare(choose(options.case), everything.get(VERSION, {}), options.jobs)
+    new, grown = compare(choose(options.case), everything.get(minor(), {}), options.jobs)
+    if options.case is None:
+        write("instructions", {"counts": new})
     if options.update:
-        everything[VERSION] = everything.get(VERSION, {}) | new
+        everything[minor()] = everything.get(minor(), {}) | new
         STORED.write_text(json.dumps(everything, indent=2, sort_keys=True) + "\n")
         print(f"stored in {STORED}")
         return 0
+    if minor() not in everything:
+        print(f"no counts of CPython {minor()} are stored: --update stores these")
     return 1 if grown else 0
 
 

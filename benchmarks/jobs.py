@@ -1,0 +1,101 @@
+"""What the guard looks after: each job, its bound, and how it is measured.
+
+The bounds of what is a time lie a quarter above the budgets: room for noise, and for a machine on
+which the floor happens to be quick. What is counted has no noise, and is bound by its budget.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import runtime
+from benchmarks.budgets import BUDGETS, LIMITS, budget_of
+from benchmarks.footprint import blocks_left, import_milliseconds, scope_bytes
+from benchmarks.ratios import compare
+from benchmarks.workload import Case
+
+SLACK = 1.25
+FEW_BLOCKS = 8
+"""What the interpreter itself may gain; far below one for a thousand messages."""
+
+IDLE = "idle named scope"
+TOUCHED = "idle named scope, its bus touched"
+BLOCKS = "blocks that 100,000 warm publishes and emits leave"
+FREEZE = "freeze of 1,000 handlers over 10,000 classes"
+IMPORT = "import runtime, beyond asyncio and msgspec"
+GROUPS = {IDLE: "memory", TOUCHED: "memory", BLOCKS: "blocks", FREEZE: "freeze", IMPORT: "import"}
+"""The limits that are quick to check, and what each is measured with."""
+BOUNDS = {IDLE: 250.0, TOUCHED: 350.0, BLOCKS: FEW_BLOCKS}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One figure that must not become larger than its bound."""
+
+    name: str
+    group: str
+    """What is measured together."""
+    budget: float
+    bound: float
+    unit: str = "x"
+    faster: bool = False
+    """Written as so many times faster."""
+
+    def write(self, figure: float) -> str:
+        """Write a figure of this job."""
+        if self.faster:
+            return f"{1 / figure:.2f}x faster"
+        return f"{figure:.2f}x" if self.unit == "x" else f"{figure:,.4g} {self.unit}"
+
+
+def ratio_name(group: str, floor: str, subject: str) -> str:
+    """Name the ratio of a subject to a floor."""
+    return f"{group}: {subject} / {floor}"
+
+
+JOBS = (
+    *(
+        Job(
+            ratio_name(each.group, each.floor, each.subject),
+            each.group,
+            each.budget,
+            each.budget * SLACK,
+            faster=each.faster,
+        )
+        for each in BUDGETS
+    ),
+    *(
+        Job(
+            each.name,
+            GROUPS[each.name],
+            each.budget,
+            BOUNDS.get(each.name, each.budget * SLACK),
+            each.unit,
+        )
+        for each in LIMITS
+        if each.name in GROUPS
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Measures the jobs of some groups, in the time of floors and subjects."""
+
+    floors: Sequence[Case]
+    subjects: Sequence[Case]
+
+    def __call__(self, groups: Collection[str], rounds: int) -> dict[str, float]:
+        """Return the figure of each job of the groups, by name."""
+        figures: dict[str, float] = {}
+        for ratio in compare([f for f in self.floors if f.group in groups], self.subjects, rounds):
+            if budget_of(ratio.group, ratio.floor, ratio.subject) is not None:
+                figures[ratio_name(ratio.group, ratio.floor, ratio.subject)] = ratio.ratio
+            if ratio.group == "freeze":
+                figures[FREEZE] = ratio.subject_ns / 1e9
+        if "memory" in groups:
+            figures[IDLE], figures[TOUCHED] = runtime.run(scope_bytes())
+        if "blocks" in groups:
+            figures[BLOCKS] = runtime.run(blocks_left())
+        if "import" in groups:
+            figures[IMPORT] = runtime.run(import_milliseconds(rounds))
+        return figures
