@@ -20,8 +20,8 @@ from benchmarks.lastgood import FIGURES, Good
 from benchmarks.results import minor
 from benchmarks.subjects import SUBJECTS
 
-ROUNDS = 31
-AGAIN = 61
+ROUNDS = 41
+AGAIN = 101
 """Rounds for what was above its bound."""
 CREEP = 0.15
 """How far above its last good figure a job is pointed out."""
