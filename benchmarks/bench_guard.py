@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ class Injected:
         self.told = told
         self.calls: list[tuple[set[str], int]] = []
 
-    def __call__(self, groups: Collection[str], rounds: int) -> dict[str, float]:
+    def __call__(self, groups: AbstractSet[str], rounds: int) -> dict[str, float]:
         turn = len(self.calls)
         self.calls.append((set(groups), rounds))
         figures = {job.name: job.budget for job in JOBS if job.group in groups}
@@ -144,7 +144,7 @@ def bench_update_keeps_what_is_within_its_bound(path: Path) -> None:
 def bench_a_job_that_nobody_measures_is_an_error(path: Path) -> None:
     """A case that was renamed does not drop out of the guard."""
 
-    def measure(groups: Collection[str], rounds: int) -> dict[str, float]:
+    def measure(groups: AbstractSet[str], rounds: int) -> dict[str, float]:
         return {}
 
     with pytest.raises(LookupError, match=r"no case measures publish x1: runtime / await by hand"):

@@ -8,7 +8,8 @@ figures are printed beside those of today, so that what creeps is seen before it
 import argparse
 import platform
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ AGAIN = 101
 CREEP = 0.15
 """How far above its last good figure a job is pointed out."""
 
-Measuring = Callable[[Collection[str], int], Mapping[str, float]]
+Measuring = Callable[[AbstractSet[str], int], Mapping[str, float]]
 """Returns the figure of each job of some groups, by name, from so many rounds."""
 
 

@@ -8,7 +8,7 @@ of the ratios inside a round.
 import gc
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -36,7 +36,12 @@ class Ratio:
     rounds: int
 
 
-async def measure_group(cases: Sequence[Case], rounds: int) -> list[list[float]]:
+Clock = Callable[[], float]
+
+
+async def measure_group(
+    cases: Sequence[Case], rounds: int, clock: Clock = time.perf_counter
+) -> list[list[float]]:
     """Return each case's seconds for one operation, by round."""
     times: list[list[float]] = [[] for _ in cases]
     async with AsyncExitStack() as stack:
@@ -45,9 +50,9 @@ async def measure_group(cases: Sequence[Case], rounds: int) -> list[list[float]]
             for number, (case, run) in enumerate(zip(cases, runs, strict=True)):
                 gc.collect()
                 gc.disable()
-                began = time.perf_counter()
+                began = clock()
                 await run(case.unit)
-                elapsed = time.perf_counter() - began
+                elapsed = clock() - began
                 gc.enable()
                 if round_ >= 0:
                     times[number].append(elapsed / case.unit)
@@ -55,14 +60,17 @@ async def measure_group(cases: Sequence[Case], rounds: int) -> list[list[float]]
 
 
 def compare(
-    floors: Sequence[Case], subjects: Sequence[Case], rounds: int = ROUNDS
+    floors: Sequence[Case],
+    subjects: Sequence[Case],
+    rounds: int = ROUNDS,
+    clock: Clock = time.perf_counter,
 ) -> Iterator[Ratio]:
     """Yield the ratio of every subject to every floor of its group."""
     for group in dict.fromkeys(case.group for case in floors):
         bases = [case for case in floors if case.group == group]
         rest = [case for case in subjects if case.group == group]
         capped = min([rounds, *(case.rounds for case in bases if case.rounds is not None)])
-        times = runtime.run(measure_group([*bases, *rest], capped))
+        times = runtime.run(measure_group([*bases, *rest], capped, clock))
         for number, base in enumerate(bases):
             for offset, subject in enumerate(rest, start=len(bases)):
                 pairs = list(zip(times[offset], times[number], strict=True))
