@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import runtime
-from benchmarks.budgets import BUDGETS, LIMITS, budget_of
+from benchmarks.budgets import BUDGETS, LIMITS, Limit, budget_of
 from benchmarks.footprint import blocks_left, import_milliseconds, scope_bytes
 from benchmarks.ratios import compare
 from benchmarks.workload import SLOW, Case
@@ -28,9 +28,8 @@ IMPORT = "import runtime, beyond asyncio and msgspec"
 GROUPS = {IDLE: "memory", TOUCHED: "memory", BLOCKS: "blocks", FREEZE: "freeze", IMPORT: "import"}
 """The limits that are quick to check, and what each is measured with."""
 WAITING = {"sink"}
-"""Groups whose cases wait for a disk. The others are measured in CPU time: of two cases, the one that
-is longer than a time slice would have the time of other programs added to its own."""
-BOUNDS = {IDLE: 250.0, TOUCHED: 350.0, BLOCKS: FEW_BLOCKS}
+"""Groups whose cases wait for a disk. The others are measured in CPU time: of two cases, the one
+that is longer than a time slice would have the time of other programs added to its own."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,13 @@ def ratio_name(group: str, floor: str, subject: str) -> str:
     return f"{group}: {subject} / {floor}"
 
 
+def bound_of(limit: Limit) -> float:
+    """Return the bound of what is no ratio."""
+    if limit.unit == "blocks":
+        return limit.budget + FEW_BLOCKS
+    return limit.budget if limit.unit == "bytes" else limit.budget * SLACK
+
+
 JOBS = (
     *(
         Job(
@@ -74,7 +80,7 @@ JOBS = (
             each.name,
             GROUPS[each.name],
             each.budget,
-            BOUNDS.get(each.name, each.budget * SLACK),
+            bound_of(each),
             each.unit,
         )
         for each in LIMITS
