@@ -16,6 +16,11 @@ def series_of(*nanoseconds: float) -> list[Point]:
     return [Point(10**power, each) for power, each in enumerate(nanoseconds, start=1)]
 
 
+def linear_of(*nanoseconds: float) -> Series:
+    """Return the verdict on such points, of one round."""
+    return linear("cost", "one", series_of(*nanoseconds), [[each] for each in nanoseconds])
+
+
 @pytest.mark.parametrize("part", scale.PARTS)
 def test_a_part_measures(part: scale.Part) -> None:
     """Every series has points of growing size, with a time, and a factor if it has a bound."""
@@ -30,15 +35,15 @@ def test_a_part_measures(part: scale.Part) -> None:
 
 def test_what_grows_in_proportion_is_linear() -> None:
     """Ten times the time for ten times the size is within the bound; its square is not."""
-    assert not linear("even", "one", series_of(5, 5, 5)).is_broken
-    squared = linear("squared", "one", series_of(1, 10, 100))
+    assert not linear_of(5, 5, 5).is_broken
+    squared = linear_of(1, 10, 100)
     assert squared.factor == pytest.approx(100)
     assert squared.is_broken
 
 
 def test_the_worst_step_counts() -> None:
     """A jump in the middle is not evened out by the rest."""
-    jump = linear("jump", "one", series_of(5, 5, 10, 10))
+    jump = linear_of(5, 5, 10, 10)
     assert jump.factor == pytest.approx(20)
     assert jump.bound == LINEAR
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.growth import (
     LOOKUP,
+    STEP,
     Held,
     Point,
     Run,
@@ -26,6 +27,8 @@ from runtime import BusTerminal, Event, MessageRegistry, Scope
 
 TYPES_EACH = 10
 """Message types that one handler hears: the one that it names, and its sub-types."""
+FEW = 10
+"""Message types that are in use, among all that are known."""
 ACTIVE = 1_000
 """Scopes that have something to do, among all that have not."""
 
@@ -72,7 +75,7 @@ def sizes(smallest: int, largest: int) -> list[int]:
     """Return the powers of ten between two."""
     found = [smallest]
     while found[-1] < largest:
-        found.append(found[-1] * 10)
+        found.append(found[-1] * STEP)
     return found
 
 
@@ -99,9 +102,9 @@ async def freezing(largest: int, rounds: int) -> Series:
             for count, registry, mine in zip(counts, registries, times, strict=True):
                 with uncollected():
                     terminal = BusTerminal(registry)
-                    began = time.perf_counter_ns()
+                    began = time.process_time_ns()
                     await terminal.open()
-                    mine.append((time.perf_counter_ns() - began) / count)
+                    mine.append((time.process_time_ns() - began) / count)
                 await terminal.close()
     return linear(
         "freeze",
@@ -110,11 +113,12 @@ async def freezing(largest: int, rounds: int) -> Series:
             Point(count, statistics.median(mine), each)
             for count, mine, each in zip(counts, times, held, strict=True)
         ],
+        times,
     )
 
 
 async def looking_up(largest: int, rounds: int) -> list[Series]:
-    """Publish where there are many message types: always one of them, then each in turn."""
+    """Publish where there are many message types: a few of them in turn, then all in turn."""
     counts = sizes(10, largest)
     fixed: list[Run] = []
     turns: list[Run] = []
@@ -124,7 +128,9 @@ async def looking_up(largest: int, rounds: int) -> list[Series]:
             types = types_of(count)
             terminal = BusTerminal(registry_of(types))
             await stack.enter_async_context(terminal)
-            fixed.append(publishing(terminal, [types[len(types) // 2]()]))
+            # Of one family each, as far as there are so many.
+            few = types[:: max(1, count // FEW)][:FEW]
+            fixed.append(publishing(terminal, [each() for each in few]))
             # In no order that the memory has, too.
             events = [each() for each in types]
             random.Random(count).shuffle(events)
@@ -136,7 +142,7 @@ async def looking_up(largest: int, rounds: int) -> list[Series]:
     return [
         flat(
             "look up",
-            "publish of one of so many types",
+            f"publish of {FEW} in turn, of so many types",
             points_of(counts, once),
             growth_of(once),
             LOOKUP,
@@ -196,7 +202,7 @@ async def publishing_to_many(largest: int, rounds: int) -> Series:
             runs.append(publishing_to(terminal, count))
         times = await side_by_side(runs, max(10_000, largest), rounds)
     # Beyond some thousands the handlers themselves do not fit into the caches: no bound.
-    return linear("publish to many", "handler of the event", points_of(counts, times), None)
+    return linear("publish to many", "handler of the event", points_of(counts, times), times, None)
 
 
 def publishing_to(terminal: BusTerminal[Event], handlers: int) -> Run:
@@ -225,10 +231,10 @@ async def idle_scopes(largest: int, rounds: int) -> list[Series]:
             scopes: list[Any] = [None] * count
             with Held() as memory:
                 gc.disable()
-                began = time.perf_counter_ns()
+                began = time.process_time_ns()
                 for number, name in enumerate(names):
                     scopes[number] = await terminal.scope(name).__aenter__()
-                elapsed = time.perf_counter_ns() - began
+                elapsed = time.process_time_ns() - began
                 gc.enable()
             opened.append(Point(count, elapsed / count, memory.by(count)))
             crowds.append(scopes)
@@ -271,9 +277,9 @@ async def emits(largest: int, rounds: int) -> Series:
         await old(done)
         for count in sizes(done * 10, largest):
             with Held() as memory:
-                began = time.perf_counter_ns()
+                began = time.process_time_ns()
                 await old(count - done)
-                elapsed = time.perf_counter_ns() - began
+                elapsed = time.process_time_ns() - began
             points.append(Point(count, elapsed / (count - done), memory.grown / (count - done)))
             done = count
         times = await side_by_side([new, old], 1_000, rounds)

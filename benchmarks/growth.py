@@ -1,12 +1,12 @@
 """What a cost does as its size grows by powers of ten: it grows as much, or stays what it was.
 
 Sizes are measured alive side by side, in interleaved rounds, because a machine may change speed
-between two runs, and a process has its caches as it finds them.
+between two runs, and a process has its caches as it finds them. Times are those of the processor:
+what takes longer is interrupted more often by others, who are no part of its cost.
 """
 
 import gc
 import itertools
-import math
 import resource
 import statistics
 import sys
@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+STEP = 10
 LINEAR = 12.0
 """What ten times the size may take, as a multiple of the time: a fifth more than ten times."""
 FLAT = 1.1
@@ -61,22 +62,25 @@ class Series:
         return asdict(self)
 
 
-def linear(name: str, unit: str, points: Sequence[Point], bound: float | None = LINEAR) -> Series:
+def growth_of(times: Sequence[Sequence[float]]) -> float:
+    """Return the last run's time as a multiple of the first one's: the median of the rounds."""
+    return statistics.median(last / first for first, last in zip(times[0], times[-1], strict=True))
+
+
+def linear(
+    name: str,
+    unit: str,
+    points: Sequence[Point],
+    times: Sequence[Sequence[float]],
+    bound: float | None = LINEAR,
+) -> Series:
     """Return a series that may grow with its size: by `bound`, at most, for ten times of it.
 
-    The factor is that of the worst step, between the times of all items together.
+    Each size is ten times the one before; `times` are those of one item, by round. The factor is
+    that of the worst step, for all items together.
     """
-    totals = [(each.size, each.time_ns * each.size) for each in points if each.time_ns is not None]
-    steps = [
-        (after / before) ** (1 / decades(small, large))
-        for (small, before), (large, after) in itertools.pairwise(totals)
-    ]
+    steps = [STEP * growth_of(pair) for pair in itertools.pairwise(times)]
     return Series(name, unit, tuple(points), "linear", max(steps, default=None), bound)
-
-
-def decades(small: int, large: int) -> float:
-    """Return by how many powers of ten one size is above another."""
-    return math.log10(large / small)
 
 
 def flat(
@@ -112,17 +116,12 @@ async def side_by_side(runs: Sequence[Run], unit: int, rounds: int) -> list[list
         for number in range(rounds):
             order = range(len(runs))
             for index in order if number % 2 else reversed(order):
-                began = time.perf_counter_ns()
+                began = time.process_time_ns()
                 await runs[index](unit)
-                times[index].append((time.perf_counter_ns() - began) / unit)
+                times[index].append((time.process_time_ns() - began) / unit)
             # What goes in circles would only grow.
             gc.collect(1)
     return times
-
-
-def growth_of(times: Sequence[Sequence[float]]) -> float:
-    """Return the last run's time as a multiple of the first one's: the median of the rounds."""
-    return statistics.median(last / first for first, last in zip(times[0], times[-1], strict=True))
 
 
 def resident_bytes() -> int:

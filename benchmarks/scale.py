@@ -39,7 +39,7 @@ Part = Callable[[Extent], Coroutine[Any, Any, list[Series]]]
 
 
 async def freezing(extent: Extent) -> list[Series]:
-    return [await crowds.freezing(extent.types, 5)]
+    return [await crowds.freezing(extent.types, 7)]
 
 
 async def looking_up(extent: Extent) -> list[Series]:
