@@ -27,6 +27,9 @@ class Storage:
 class Lens(Storage):
     deadline: float
 
+@final
+class CallScope(Storage): ...
+
 @disjoint_base
 class Provider: ...
 
