@@ -1,6 +1,8 @@
 """Fields of a terminal's core; see the .pyx for what they mean."""
 
-from runtime._capi cimport PyContext_CopyCurrent
+from cpython.object cimport PyObject
+
+from runtime._capi cimport PyContext_CopyCurrent, current_context, fill_context
 from runtime._dispatch cimport Handler, Plan, Table
 from runtime._mailbox cimport (
     ASK,
@@ -28,6 +30,8 @@ cdef enum:
     # After so many asks that are carried out in their callers' turns the loop goes round; whoever
     # does nothing but ask would keep it from that.
     INLINE = 64
+    # So many messages that have ended are kept for the next ones.
+    SPARES = 256
 
 
 cdef class Core:
@@ -57,6 +61,9 @@ cdef class Core:
     cdef bint is_watched
     cdef bint is_timed
     cdef Phase phase
+    cdef Delivery spare
+    cdef int spares
+    cdef object no_variables
     cdef Py_ssize_t queued
     cdef Py_ssize_t running
     cdef Py_ssize_t delayed
@@ -101,6 +108,7 @@ cdef class Core:
         object error,
         int attempts,
     ) except -1
+    cdef int end_handled(self, Delivery message) except -1
     cdef int set_phase(self, Phase phase) except -1
     cdef int push_ready(self, Mailbox box) except -1
     cdef Mailbox pop_ready(self)
@@ -110,11 +118,32 @@ cdef class Core:
     cdef int check_quiet(self) except -1
     cdef Py_ssize_t stranded(self, Mailbox box) except -1
 
-    cdef inline Delivery new_message(self, Plan plan, object event, object context):
-        # A message for a mailbox, under a copy of the context variables at hand.
-        cdef Delivery message = new_delivery(plan, event, context, PyContext_CopyCurrent())
+    cdef inline Delivery blank_message(self):
+        # A message under a copy of the context variables at hand; the context is to be set, or to
+        # be renewed if there is one.
+        cdef Delivery message = self.spare
+        cdef PyObject* variables
+        if message is None:
+            message = Delivery.__new__(Delivery)
+        else:
+            self.spare = message.next
+            message.next = None
+            self.spares -= 1
+        variables = current_context() if message.variables is not None else NULL
+        if variables != NULL:
+            fill_context(<PyObject*>message.variables, variables)
+        else:
+            message.variables = PyContext_CopyCurrent()
         if self.rebind is not None:
             message.variables.run(self.rebind)
+        return message
+
+    cdef inline Delivery new_message(self, Plan plan, object event, object context):
+        # A message for a mailbox.
+        cdef Delivery message = self.blank_message()
+        message.plan = plan
+        message.event = event
+        message.context = context
         return message
 
     cdef inline bint is_full(self, Mailbox box, Delivery message):

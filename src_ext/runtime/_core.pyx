@@ -12,7 +12,18 @@ cimport cython
 from cpython.exc cimport PyErr_Occurred
 from cpython.object cimport PyObject
 
-from runtime._capi cimport PyContext_CopyCurrent, dict_get, take_error, thread_mark
+from runtime._capi cimport (
+    PyContext_CopyCurrent,
+    PyContext_New,
+    Py_REFCNT,
+    REUSES_CONTEXTS,
+    dict_get,
+    fill_context,
+    take_error,
+    thread_mark,
+    type_of,
+)
+from runtime._context cimport MessageContext
 from runtime._dispatch cimport DROP_OLDEST, REJECT, Plan, Table
 from runtime._mailbox cimport (
     ASK,
@@ -21,7 +32,9 @@ from runtime._mailbox cimport (
     DROPPED,
     EXPIRED,
     FAILED,
+    HANDLED,
     NOTICE,
+    PLAIN,
     QUEUED,
     REJECTED,
     Delivery,
@@ -69,6 +82,7 @@ cdef class Core:
         self.root.detached = True
         self.root.exits = []
         self.stopwatch = Stopwatch(host)
+        self.no_variables = PyContext_New()
         self.boxes = {}
         self.undelivered = []
         self.excused_boxes = []
@@ -272,6 +286,45 @@ cdef class Core:
         self.end(message, state)
         return 0
 
+    cdef int end_handled(self, Delivery message) except -1:
+        """End a message that every handler has handled; the next one may be made of it.
+
+        The caller does not look at it any more. If nobody else knows it, it is kept with its
+        context and its variables' context, unless somebody has those.
+        """
+        if (
+            message.kind != PLAIN
+            or message.callbacks is not None
+            or message.failures is not None
+            or message.reply is not None
+            or self.spares >= SPARES
+            or Py_REFCNT(<PyObject*>message) > 1
+        ):
+            return self.end(message, HANDLED)
+        if self.observer is not None:
+            self.observer.handled(message.event)
+        # Whatever runs when these go cannot find the message.
+        message.event = message.plan = message.box = None
+        if (
+            Py_REFCNT(<PyObject*>message.context) > 1
+            or type_of(message.context) != <PyObject*>MessageContext
+            or (<MessageContext>message.context)._headers is not None
+        ):
+            message.context = None
+        if REUSES_CONTEXTS and Py_REFCNT(<PyObject*>message.variables) == 1:
+            fill_context(<PyObject*>message.variables, <PyObject*>self.no_variables)
+        else:
+            message.variables = None
+        message.state = QUEUED
+        message.index = message.hops = 0
+        message.expires = 0
+        message.next = self.spare
+        self.spare = message
+        self.spares += 1
+        if self.quiet is not None:
+            self.check_quiet()
+        return 0
+
     cdef int expire(self, Delivery message, Mailbox box) except -1:
         """Note that the time of a message was over before its handlers have run."""
         message.state = EXPIRED
@@ -473,6 +526,8 @@ cdef class Core:
     def finish(self):
         """Be closed: not even dead letters are heard any more."""
         self.set_phase(OVER)
+        self.spare = None
+        self.spares = SPARES
 
     def observe(self, object observer):
         """Tell somebody, or with None nobody, of every message."""

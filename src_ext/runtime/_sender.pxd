@@ -34,10 +34,21 @@ cdef class Sender:
 
     @cython.final
     cdef inline Delivery message_of(self, Plan plan, object event, MessageContext context):
-        # An event as a message.
-        cdef Delivery message = self.core.new_message(plan, event, self.context_for(context))
+        # An event as a message; its context copies the ids of its cause.
+        cdef Delivery message = self.core.blank_message()
+        message.plan = plan
+        message.event = event
+        if context is not None:
+            message.context = context
+        elif message.context is not None:
+            (<MessageContext>message.context).renew()
+        else:
+            message.context = MessageContext.__new__(MessageContext)
         if self.cause is not None:
             message.hops = self.hops + 1
+            context = <MessageContext>message.context
+            if context.causation_high == 0 and context is not self.cause:
+                context.caused_by(self.cause)
         return message
 
 

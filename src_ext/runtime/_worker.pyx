@@ -517,8 +517,9 @@ cdef class Worker:
                     message.failures[0] if message.failures is not None else None,
                 )
             self.attempts = 0
-        core.end(message, state)
-        return 0
+        if state == HANDLED:
+            return core.end_handled(message)
+        return core.end(message, state)
 
     cdef bint cut_off(self, object error):
         """Say whether an error is what the close does to a handler."""
