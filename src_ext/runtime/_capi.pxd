@@ -190,6 +190,8 @@ cdef extern from "Python.h":
     int PyContext_Exit(PyObject* context) noexcept
 
     int PyContext_Enter(object context) except -1
+    void PyObject_GC_Track(PyObject* thing) noexcept
+    void PyObject_GC_UnTrack(PyObject* thing) noexcept
     object PyContext_New()
     object PyContext_CopyCurrent()
 

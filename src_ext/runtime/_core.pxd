@@ -2,7 +2,12 @@
 
 from cpython.object cimport PyObject
 
-from runtime._capi cimport PyContext_CopyCurrent, current_context, fill_context
+from runtime._capi cimport (
+    PyContext_CopyCurrent,
+    PyObject_GC_Track,
+    current_context,
+    fill_context,
+)
 from runtime._dispatch cimport Handler, Plan, Table
 from runtime._mailbox cimport (
     ASK,
@@ -109,6 +114,7 @@ cdef class Core:
         int attempts,
     ) except -1
     cdef int end_handled(self, Delivery message) except -1
+    cdef int reuse(self, Delivery message) except -1
     cdef int set_phase(self, Phase phase) except -1
     cdef int push_ready(self, Mailbox box) except -1
     cdef Mailbox pop_ready(self)
@@ -129,6 +135,9 @@ cdef class Core:
             self.spare = message.next
             message.next = None
             self.spares -= 1
+            if message.untracked:
+                message.untracked = False
+                PyObject_GC_Track(<PyObject*>message)
         variables = current_context() if message.variables is not None else NULL
         if variables != NULL:
             fill_context(<PyObject*>message.variables, variables)

@@ -15,6 +15,7 @@ from cpython.object cimport PyObject
 from runtime._capi cimport (
     PyContext_CopyCurrent,
     PyContext_New,
+    PyObject_GC_UnTrack,
     Py_REFCNT,
     REUSES_CONTEXTS,
     dict_get,
@@ -287,24 +288,33 @@ cdef class Core:
         return 0
 
     cdef int end_handled(self, Delivery message) except -1:
-        """End a message that every handler has handled; the next one may be made of it.
-
-        The caller does not look at it any more. If nobody else knows it, it is kept with its
-        context and its variables' context, unless somebody has those.
-        """
-        if (
-            message.kind != PLAIN
-            or message.callbacks is not None
-            or message.failures is not None
-            or message.reply is not None
-            or self.spares >= SPARES
-            or Py_REFCNT(<PyObject*>message) > 1
-        ):
+        """End a message that every handler has handled; the caller does not look at it any more."""
+        if message.kind != PLAIN or message.callbacks is not None:
             return self.end(message, HANDLED)
         if self.observer is not None:
             self.observer.handled(message.event)
+        message.state = HANDLED
+        self.reuse(message)
+        if self.quiet is not None:
+            self.check_quiet()
+        return 0
+
+    cdef int reuse(self, Delivery message) except -1:
+        """Let go what a message that has ended was about.
+
+        If nobody but the caller knows it, the next one will be made of it, and of its context and
+        its variables' context unless somebody has those.
+        """
         # Whatever runs when these go cannot find the message.
         message.event = message.plan = message.box = None
+        if (
+            Py_REFCNT(<PyObject*>message) > 1
+            or self.spares >= SPARES
+            or message.reply is not None
+            or message.failures is not None
+        ):
+            message.context = message.variables = None
+            return 0
         if (
             Py_REFCNT(<PyObject*>message.context) > 1
             or type_of(message.context) != <PyObject*>MessageContext
@@ -315,14 +325,17 @@ cdef class Core:
             fill_context(<PyObject*>message.variables, <PyObject*>self.no_variables)
         else:
             message.variables = None
+        if message.kind == ASK:
+            # Nothing of an ask is to be found any more.
+            PyObject_GC_UnTrack(<PyObject*>message)
+            message.kind = PLAIN
+            message.untracked = True
         message.state = QUEUED
         message.index = message.hops = 0
         message.expires = 0
         message.next = self.spare
         self.spare = message
         self.spares += 1
-        if self.quiet is not None:
-            self.check_quiet()
         return 0
 
     cdef int expire(self, Delivery message, Mailbox box) except -1:
