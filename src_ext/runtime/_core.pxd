@@ -93,12 +93,8 @@ cdef class Core:
     cdef Mailbox mailbox_again(self, Mailbox box, Storage storage)
     cdef Mailbox keyed_mailbox(self, Plan plan, object event)
     cdef int forget(self, Mailbox box) except -1
-    cdef int accept(self, Mailbox box, Delivery message) except -1
     cdef Delivery crowd_out(self, Mailbox box, Delivery message)
     cdef int drop(self, Mailbox box, Delivery message, int capacity) except -1
-    cdef int enqueue(self, Mailbox box, Delivery message) except -1
-    cdef int append(self, Mailbox box, Delivery message) except -1
-    cdef Delivery take(self, Mailbox box)
     cdef int accept_rare(self, Mailbox box, Delivery message, bint has_place) except -1
     cdef int abandon(
         self, Delivery message, Mailbox box, State state, object reason, object error
@@ -162,6 +158,54 @@ cdef class Core:
         self.emitted += 1
         message.plan.counts.emitted += 1
         return 0
+
+    cdef inline int append(self, Mailbox box, Delivery message) except -1:
+        # A mailbox with room to start one is made ready first: waking a worker can fail, and then
+        # nothing has been accepted.
+        if not box.ready and box.active < box.limit:
+            self.push_ready(box)
+        message.box = box
+        if box.head is None:
+            box.head = message
+        else:
+            box.tail.next = message
+        box.tail = message
+        return 0
+
+    cdef inline int enqueue(self, Mailbox box, Delivery message) except -1:
+        # Queue a message that takes one of the mailbox's places.
+        self.append(box, message)
+        box.count += 1
+        return 0
+
+    cdef inline int accept(self, Mailbox box, Delivery message) except -1:
+        # Accept a message: queue it, or end it as the rules say. Raises `MailboxFull`.
+        if (
+            message.hops > self.max_hops
+            or self.observer is not None
+            or self.is_full(box, message)
+        ):
+            return self.accept_rare(box, message, False)
+        self.enqueue(box, message)
+        self.queued += 1
+        self.count_accepted(message)
+        return 0
+
+    cdef inline Delivery take(self, Mailbox box):
+        # Start the first message of a mailbox.
+        cdef Delivery message = box.head
+        box.head = message.next
+        message.next = None
+        if box.head is None:
+            box.tail = None
+        box.active += 1
+        if message.kind <= ASK:
+            box.count -= 1
+            self.queued -= 1
+            self.running += 1
+            if box.blocked:
+                self.host.lines.grant(box)
+        return message
 
     cdef inline int count_ended(self, Delivery message, State state) noexcept:
         # Also an ask that was given up before it had started has expired.

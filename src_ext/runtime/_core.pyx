@@ -149,19 +149,6 @@ cdef class Core:
 
     # Messages in
 
-    cdef int accept(self, Mailbox box, Delivery message) except -1:
-        """Accept a message: queue it, or end it as the rules say. Raises `MailboxFull`."""
-        if (
-            message.hops > self.max_hops
-            or self.observer is not None
-            or self.is_full(box, message)
-        ):
-            return self.accept_rare(box, message, False)
-        self.enqueue(box, message)
-        self.queued += 1
-        self.count_accepted(message)
-        return 0
-
     cdef int accept_rare(self, Mailbox box, Delivery message, bint has_place) except -1:
         """Accept a message that somebody observes, that some rule speaks against, or that has a
         place, which nobody takes away.
@@ -206,25 +193,6 @@ cdef class Core:
             MailboxFull.of_dropped(message.event, capacity, box.name),
         )
 
-    cdef int enqueue(self, Mailbox box, Delivery message) except -1:
-        """Queue a message that takes one of the mailbox's places."""
-        self.append(box, message)
-        box.count += 1
-        return 0
-
-    cdef int append(self, Mailbox box, Delivery message) except -1:
-        # A mailbox with room to start one is made ready first: waking a worker can fail, and
-        # then nothing has been accepted.
-        if not box.ready and box.active < box.limit:
-            self.push_ready(box)
-        message.box = box
-        if box.head is None:
-            box.head = message
-        else:
-            box.tail.next = message
-        box.tail = message
-        return 0
-
     def post_again(self, Mailbox box not None, Plan plan not None, object event, object context):
         """Accept a message that comes once more, as `emit` would. Raises `MailboxFull`."""
         cdef Delivery message = self.new_message(plan, event, context)
@@ -259,22 +227,6 @@ cdef class Core:
         self.control += 1
 
     # Messages out
-
-    cdef Delivery take(self, Mailbox box):
-        """Start the first message of a mailbox."""
-        cdef Delivery message = box.head
-        box.head = message.next
-        message.next = None
-        if box.head is None:
-            box.tail = None
-        box.active += 1
-        if message.kind <= ASK:
-            box.count -= 1
-            self.queued -= 1
-            self.running += 1
-            if box.blocked:
-                self.host.lines.grant(box)
-        return message
 
     cdef int abandon(
         self, Delivery message, Mailbox box, State state, object reason, object error

@@ -17,7 +17,7 @@ cdef class Sender:
     cdef int hops
     cdef bint timed
 
-    cdef Mailbox route(self, Plan plan, object event, object key)
+    cdef Mailbox route_rare(self, Plan plan, object event)
     cdef int check(self) except -1
     cdef int admit(self, object event) except -1
     cdef object refusal(self, object event)
@@ -31,6 +31,17 @@ cdef class Sender:
         if self.cause is not None and context.causation_high == 0 and context is not self.cause:
             context.caused_by(self.cause)
         return context
+
+    @cython.final
+    cdef inline Mailbox route(self, Plan plan, object event, object key):
+        # The mailbox for an event: explicit key, then `__key__`, then the scope's.
+        if key is not None:
+            return self.core.mailbox(key)
+        if plan.key_field is None and not plan.has_actors and self.box is not None and (
+            not self.box.forgotten
+        ):
+            return self.box
+        return self.route_rare(plan, event)
 
     @cython.final
     cdef inline Delivery message_of(self, Plan plan, object event, MessageContext context):
