@@ -261,7 +261,7 @@ cdef class Ask(Reply):
             self.message = None
             if message.state == HANDLED:
                 core = (<Sender>self.sender).core
-                core.reuse(message)
+                core.spares.reuse(message)
         # It may be known to a timer for a while.
         self.has_ended = True
         self.command = self.sender = self.context = self.key = self.iterator = self.future = None

@@ -1,13 +1,5 @@
 """Fields of a terminal's core; see the .pyx for what they mean."""
 
-from cpython.object cimport PyObject
-
-from runtime._capi cimport (
-    PyContext_CopyCurrent,
-    PyObject_GC_Track,
-    current_context,
-    fill_context,
-)
 from runtime._dispatch cimport Handler, Plan, Table
 from runtime._mailbox cimport (
     ASK,
@@ -19,8 +11,8 @@ from runtime._mailbox cimport (
     Delivery,
     Mailbox,
     State,
-    new_delivery,
 )
+from runtime._spares cimport Spares
 from runtime._stopwatch cimport Stopwatch
 from runtime._wiring cimport Storage
 
@@ -35,8 +27,6 @@ cdef enum:
     # After so many asks that are carried out in their callers' turns the loop goes round; whoever
     # does nothing but ask would keep it from that.
     INLINE = 64
-    # So many messages that have ended are kept for the next ones.
-    SPARES = 256
 
 
 cdef class Core:
@@ -66,9 +56,7 @@ cdef class Core:
     cdef bint is_watched
     cdef bint is_timed
     cdef Phase phase
-    cdef Delivery spare
-    cdef int spares
-    cdef object no_variables
+    cdef Spares spares
     cdef Py_ssize_t queued
     cdef Py_ssize_t running
     cdef Py_ssize_t delayed
@@ -110,7 +98,6 @@ cdef class Core:
         int attempts,
     ) except -1
     cdef int end_handled(self, Delivery message) except -1
-    cdef int reuse(self, Delivery message) except -1
     cdef int set_phase(self, Phase phase) except -1
     cdef int push_ready(self, Mailbox box) except -1
     cdef Mailbox pop_ready(self)
@@ -121,24 +108,9 @@ cdef class Core:
     cdef Py_ssize_t stranded(self, Mailbox box) except -1
 
     cdef inline Delivery blank_message(self):
-        # A message under a copy of the context variables at hand; the context is to be set, or to
-        # be renewed if there is one.
-        cdef Delivery message = self.spare
-        cdef PyObject* variables
-        if message is None:
-            message = Delivery.__new__(Delivery)
-        else:
-            self.spare = message.next
-            message.next = None
-            self.spares -= 1
-            if message.untracked:
-                message.untracked = False
-                PyObject_GC_Track(<PyObject*>message)
-        variables = current_context() if message.variables is not None else NULL
-        if variables != NULL:
-            fill_context(<PyObject*>message.variables, variables)
-        else:
-            message.variables = PyContext_CopyCurrent()
+        # A message under a copy of the context variables at hand. Its context is to be set, or to
+        # be renewed if it has one.
+        cdef Delivery message = self.spares.take()
         if self.rebind is not None:
             message.variables.run(self.rebind)
         return message

@@ -12,19 +12,7 @@ cimport cython
 from cpython.exc cimport PyErr_Occurred
 from cpython.object cimport PyObject
 
-from runtime._capi cimport (
-    PyContext_CopyCurrent,
-    PyContext_New,
-    PyObject_GC_UnTrack,
-    Py_REFCNT,
-    REUSES_CONTEXTS,
-    dict_get,
-    fill_context,
-    take_error,
-    thread_mark,
-    type_of,
-)
-from runtime._context cimport MessageContext
+from runtime._capi cimport PyContext_CopyCurrent, dict_get, take_error, thread_mark
 from runtime._dispatch cimport DROP_OLDEST, REJECT, Plan, Table
 from runtime._mailbox cimport (
     ASK,
@@ -45,6 +33,7 @@ from runtime._mailbox cimport (
     new_delivery,
     new_mailbox,
 )
+from runtime._spares cimport Spares
 from runtime._stopwatch cimport Stopwatch
 from runtime._wiring cimport Storage, new_storage
 
@@ -83,7 +72,7 @@ cdef class Core:
         self.root.detached = True
         self.root.exits = []
         self.stopwatch = Stopwatch(host)
-        self.no_variables = PyContext_New()
+        self.spares = Spares()
         self.boxes = {}
         self.undelivered = []
         self.excused_boxes = []
@@ -246,48 +235,9 @@ cdef class Core:
         if self.observer is not None:
             self.observer.handled(message.event)
         message.state = HANDLED
-        self.reuse(message)
+        self.spares.reuse(message)
         if self.quiet is not None:
             self.check_quiet()
-        return 0
-
-    cdef int reuse(self, Delivery message) except -1:
-        """Let go what a message that has ended was about.
-
-        If nobody but the caller knows it, the next one will be made of it, and of its context and
-        its variables' context unless somebody has those.
-        """
-        # Whatever runs when these go cannot find the message.
-        message.event = message.plan = message.box = None
-        if (
-            Py_REFCNT(<PyObject*>message) > 1
-            or self.spares >= SPARES
-            or message.reply is not None
-            or message.failures is not None
-        ):
-            message.context = message.variables = None
-            return 0
-        if (
-            Py_REFCNT(<PyObject*>message.context) > 1
-            or type_of(message.context) != <PyObject*>MessageContext
-            or (<MessageContext>message.context)._headers is not None
-        ):
-            message.context = None
-        if REUSES_CONTEXTS and Py_REFCNT(<PyObject*>message.variables) == 1:
-            fill_context(<PyObject*>message.variables, <PyObject*>self.no_variables)
-        else:
-            message.variables = None
-        if message.kind == ASK:
-            # Nothing of an ask is to be found any more.
-            PyObject_GC_UnTrack(<PyObject*>message)
-            message.kind = PLAIN
-            message.untracked = True
-        message.state = QUEUED
-        message.index = message.hops = 0
-        message.expires = 0
-        message.next = self.spare
-        self.spare = message
-        self.spares += 1
         return 0
 
     cdef int expire(self, Delivery message, Mailbox box) except -1:
@@ -491,8 +441,7 @@ cdef class Core:
     def finish(self):
         """Be closed: not even dead letters are heard any more."""
         self.set_phase(OVER)
-        self.spare = None
-        self.spares = SPARES
+        self.spares.drop()
 
     def observe(self, object observer):
         """Tell somebody, or with None nobody, of every message."""

@@ -371,6 +371,14 @@ cdef class Worker:
             self.coroutine = <object>coroutine
             Py_DecRef(coroutine)
         PyContext_Exit(variables)
+        if (
+            status == PYGEN_RETURN
+            and yielded == NULL
+            and self.storage is None
+            and not self.stopwatch.is_remarkable()
+        ):
+            # Most end here.
+            return ENDED
         return self.left_off(status, yielded)
 
     cdef object start_publisher(self):
