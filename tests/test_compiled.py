@@ -25,6 +25,7 @@ def test_the_core_is_what_the_layout_says() -> None:
         "_mailbox",
         "_publication",
         "_sender",
+        "_spares",
         "_stopwatch",
         "_tally",
         "_waits",

@@ -24,6 +24,7 @@ ORDER = [
     "_publication",
     "_mailbox",
     "_context",
+    "_spares",
     "_stopwatch",
     "_core",
     "_lines",

@@ -22,7 +22,16 @@ from runtime._capi cimport (
 )
 from runtime._core cimport CLOSED, INLINE, Core
 from runtime._dispatch cimport ENDED, Plan, as_exception
-from runtime._mailbox cimport ASK, QUEUED, WITHDRAWN, Delivery, Mailbox, Reply, deadline_of
+from runtime._mailbox cimport (
+    ASK,
+    HANDLED,
+    QUEUED,
+    WITHDRAWN,
+    Delivery,
+    Mailbox,
+    Reply,
+    deadline_of,
+)
 from runtime._sender cimport Sender, seconds
 from runtime._waits cimport Wait, Waits
 from runtime._wiring cimport is_over
@@ -237,6 +246,7 @@ cdef class Ask(Reply):
     cdef int clean_up(self) except -1:
         """Keep nothing that the wait has needed; nobody waits any more."""
         cdef Delivery message = self.message
+        cdef Core core
         self.is_over = True
         if self.edge is not None:
             (<Wait>self.edge).erase()
@@ -249,6 +259,9 @@ cdef class Ask(Reply):
                 message.state = WITHDRAWN
             message.callbacks = None
             self.message = None
+            if message.state == HANDLED:
+                core = (<Sender>self.sender).core
+                core.spares.reuse(message)
         # It may be known to a timer for a while.
         self.has_ended = True
         self.command = self.sender = self.context = self.key = self.iterator = self.future = None

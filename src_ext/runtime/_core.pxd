@@ -1,6 +1,5 @@
 """Fields of a terminal's core; see the .pyx for what they mean."""
 
-from runtime._capi cimport PyContext_CopyCurrent
 from runtime._dispatch cimport Handler, Plan, Table
 from runtime._mailbox cimport (
     ASK,
@@ -12,8 +11,8 @@ from runtime._mailbox cimport (
     Delivery,
     Mailbox,
     State,
-    new_delivery,
 )
+from runtime._spares cimport Spares
 from runtime._stopwatch cimport Stopwatch
 from runtime._wiring cimport Storage
 
@@ -57,6 +56,7 @@ cdef class Core:
     cdef bint is_watched
     cdef bint is_timed
     cdef Phase phase
+    cdef Spares spares
     cdef Py_ssize_t queued
     cdef Py_ssize_t running
     cdef Py_ssize_t delayed
@@ -81,12 +81,8 @@ cdef class Core:
     cdef Mailbox mailbox_again(self, Mailbox box, Storage storage)
     cdef Mailbox keyed_mailbox(self, Plan plan, object event)
     cdef int forget(self, Mailbox box) except -1
-    cdef int accept(self, Mailbox box, Delivery message) except -1
     cdef Delivery crowd_out(self, Mailbox box, Delivery message)
     cdef int drop(self, Mailbox box, Delivery message, int capacity) except -1
-    cdef int enqueue(self, Mailbox box, Delivery message) except -1
-    cdef int append(self, Mailbox box, Delivery message) except -1
-    cdef Delivery take(self, Mailbox box)
     cdef int accept_rare(self, Mailbox box, Delivery message, bint has_place) except -1
     cdef int abandon(
         self, Delivery message, Mailbox box, State state, object reason, object error
@@ -101,6 +97,7 @@ cdef class Core:
         object error,
         int attempts,
     ) except -1
+    cdef int end_handled(self, Delivery message) except -1
     cdef int set_phase(self, Phase phase) except -1
     cdef int push_ready(self, Mailbox box) except -1
     cdef Mailbox pop_ready(self)
@@ -110,11 +107,20 @@ cdef class Core:
     cdef int check_quiet(self) except -1
     cdef Py_ssize_t stranded(self, Mailbox box) except -1
 
-    cdef inline Delivery new_message(self, Plan plan, object event, object context):
-        # A message for a mailbox, under a copy of the context variables at hand.
-        cdef Delivery message = new_delivery(plan, event, context, PyContext_CopyCurrent())
+    cdef inline Delivery blank_message(self):
+        # A message under a copy of the context variables at hand. Its context is to be set, or to
+        # be renewed if it has one.
+        cdef Delivery message = self.spares.take()
         if self.rebind is not None:
             message.variables.run(self.rebind)
+        return message
+
+    cdef inline Delivery new_message(self, Plan plan, object event, object context):
+        # A message for a mailbox.
+        cdef Delivery message = self.blank_message()
+        message.plan = plan
+        message.event = event
+        message.context = context
         return message
 
     cdef inline bint is_full(self, Mailbox box, Delivery message):
@@ -124,6 +130,54 @@ cdef class Core:
         self.emitted += 1
         message.plan.counts.emitted += 1
         return 0
+
+    cdef inline int append(self, Mailbox box, Delivery message) except -1:
+        # A mailbox with room to start one is made ready first: waking a worker can fail, and then
+        # nothing has been accepted.
+        if not box.ready and box.active < box.limit:
+            self.push_ready(box)
+        message.box = box
+        if box.head is None:
+            box.head = message
+        else:
+            box.tail.next = message
+        box.tail = message
+        return 0
+
+    cdef inline int enqueue(self, Mailbox box, Delivery message) except -1:
+        # Queue a message that takes one of the mailbox's places.
+        self.append(box, message)
+        box.count += 1
+        return 0
+
+    cdef inline int accept(self, Mailbox box, Delivery message) except -1:
+        # Accept a message: queue it, or end it as the rules say. Raises `MailboxFull`.
+        if (
+            message.hops > self.max_hops
+            or self.observer is not None
+            or self.is_full(box, message)
+        ):
+            return self.accept_rare(box, message, False)
+        self.enqueue(box, message)
+        self.queued += 1
+        self.count_accepted(message)
+        return 0
+
+    cdef inline Delivery take(self, Mailbox box):
+        # Start the first message of a mailbox.
+        cdef Delivery message = box.head
+        box.head = message.next
+        message.next = None
+        if box.head is None:
+            box.tail = None
+        box.active += 1
+        if message.kind <= ASK:
+            box.count -= 1
+            self.queued -= 1
+            self.running += 1
+            if box.blocked:
+                self.host.lines.grant(box)
+        return message
 
     cdef inline int count_ended(self, Delivery message, State state) noexcept:
         # Also an ask that was given up before it had started has expired.

@@ -21,7 +21,9 @@ from runtime._mailbox cimport (
     DROPPED,
     EXPIRED,
     FAILED,
+    HANDLED,
     NOTICE,
+    PLAIN,
     QUEUED,
     REJECTED,
     Delivery,
@@ -31,6 +33,7 @@ from runtime._mailbox cimport (
     new_delivery,
     new_mailbox,
 )
+from runtime._spares cimport Spares
 from runtime._stopwatch cimport Stopwatch
 from runtime._wiring cimport Storage, new_storage
 
@@ -69,6 +72,7 @@ cdef class Core:
         self.root.detached = True
         self.root.exits = []
         self.stopwatch = Stopwatch(host)
+        self.spares = Spares()
         self.boxes = {}
         self.undelivered = []
         self.excused_boxes = []
@@ -134,19 +138,6 @@ cdef class Core:
 
     # Messages in
 
-    cdef int accept(self, Mailbox box, Delivery message) except -1:
-        """Accept a message: queue it, or end it as the rules say. Raises `MailboxFull`."""
-        if (
-            message.hops > self.max_hops
-            or self.observer is not None
-            or self.is_full(box, message)
-        ):
-            return self.accept_rare(box, message, False)
-        self.enqueue(box, message)
-        self.queued += 1
-        self.count_accepted(message)
-        return 0
-
     cdef int accept_rare(self, Mailbox box, Delivery message, bint has_place) except -1:
         """Accept a message that somebody observes, that some rule speaks against, or that has a
         place, which nobody takes away.
@@ -191,25 +182,6 @@ cdef class Core:
             MailboxFull.of_dropped(message.event, capacity, box.name),
         )
 
-    cdef int enqueue(self, Mailbox box, Delivery message) except -1:
-        """Queue a message that takes one of the mailbox's places."""
-        self.append(box, message)
-        box.count += 1
-        return 0
-
-    cdef int append(self, Mailbox box, Delivery message) except -1:
-        # A mailbox with room to start one is made ready first: waking a worker can fail, and
-        # then nothing has been accepted.
-        if not box.ready and box.active < box.limit:
-            self.push_ready(box)
-        message.box = box
-        if box.head is None:
-            box.head = message
-        else:
-            box.tail.next = message
-        box.tail = message
-        return 0
-
     def post_again(self, Mailbox box not None, Plan plan not None, object event, object context):
         """Accept a message that comes once more, as `emit` would. Raises `MailboxFull`."""
         cdef Delivery message = self.new_message(plan, event, context)
@@ -245,22 +217,6 @@ cdef class Core:
 
     # Messages out
 
-    cdef Delivery take(self, Mailbox box):
-        """Start the first message of a mailbox."""
-        cdef Delivery message = box.head
-        box.head = message.next
-        message.next = None
-        if box.head is None:
-            box.tail = None
-        box.active += 1
-        if message.kind <= ASK:
-            box.count -= 1
-            self.queued -= 1
-            self.running += 1
-            if box.blocked:
-                self.host.lines.grant(box)
-        return message
-
     cdef int abandon(
         self, Delivery message, Mailbox box, State state, object reason, object error
     ) except -1:
@@ -270,6 +226,18 @@ cdef class Core:
             self.undelivered.append(message.event)
         self.bury(message, box, None, reason, error, 0)
         self.end(message, state)
+        return 0
+
+    cdef int end_handled(self, Delivery message) except -1:
+        """End a message that every handler has handled; the caller does not look at it any more."""
+        if message.kind != PLAIN or message.callbacks is not None:
+            return self.end(message, HANDLED)
+        if self.observer is not None:
+            self.observer.handled(message.event)
+        message.state = HANDLED
+        self.spares.reuse(message)
+        if self.quiet is not None:
+            self.check_quiet()
         return 0
 
     cdef int expire(self, Delivery message, Mailbox box) except -1:
@@ -473,6 +441,7 @@ cdef class Core:
     def finish(self):
         """Be closed: not even dead letters are heard any more."""
         self.set_phase(OVER)
+        self.spares.drop()
 
     def observe(self, object observer):
         """Tell somebody, or with None nobody, of every message."""

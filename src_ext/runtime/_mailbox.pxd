@@ -44,6 +44,7 @@ cdef class Delivery:
     cdef Kind kind
     cdef int waits
     cdef int suspended
+    cdef bint untracked
 
     cdef int settle(self, State state) except -1
     cdef int notify(self, object loop) except -1

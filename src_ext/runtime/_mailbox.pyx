@@ -120,9 +120,10 @@ cdef class Delivery:
     cdef int settle(self, State state) except -1:
         """End the message; whoever keeps the delivery does not keep the message."""
         self.state = state
-        self.event = self.context = self.variables = None
-        self.plan = None
-        self.box = None
+        self.event = self.plan = self.box = None
+        if self.kind != ASK:
+            # Whoever asks may have the next message made of it.
+            self.context = self.variables = None
         return 0
 
     cdef int notify(self, object loop) except -1:

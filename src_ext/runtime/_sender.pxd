@@ -17,7 +17,7 @@ cdef class Sender:
     cdef int hops
     cdef bint timed
 
-    cdef Mailbox route(self, Plan plan, object event, object key)
+    cdef Mailbox route_rare(self, Plan plan, object event)
     cdef int check(self) except -1
     cdef int admit(self, object event) except -1
     cdef object refusal(self, object event)
@@ -33,11 +33,33 @@ cdef class Sender:
         return context
 
     @cython.final
+    cdef inline Mailbox route(self, Plan plan, object event, object key):
+        # The mailbox for an event: explicit key, then `__key__`, then the scope's.
+        if key is not None:
+            return self.core.mailbox(key)
+        if plan.key_field is None and not plan.has_actors and self.box is not None and (
+            not self.box.forgotten
+        ):
+            return self.box
+        return self.route_rare(plan, event)
+
+    @cython.final
     cdef inline Delivery message_of(self, Plan plan, object event, MessageContext context):
-        # An event as a message.
-        cdef Delivery message = self.core.new_message(plan, event, self.context_for(context))
+        # An event as a message; its context copies the ids of its cause.
+        cdef Delivery message = self.core.blank_message()
+        message.plan = plan
+        message.event = event
+        if context is not None:
+            message.context = context
+        elif message.context is not None:
+            (<MessageContext>message.context).renew()
+        else:
+            message.context = MessageContext.__new__(MessageContext)
         if self.cause is not None:
             message.hops = self.hops + 1
+            context = <MessageContext>message.context
+            if context.causation_high == 0 and context is not self.cause:
+                context.caused_by(self.cause)
         return message
 
 

@@ -21,11 +21,9 @@ cdef class Sender:
     `hops` the length of its chain of causes; `timed` says that the time of that handler has an end.
     """
 
-    cdef Mailbox route(self, Plan plan, object event, object key):
-        """Return the mailbox for an event: explicit key, then `__key__`, then the scope's."""
+    cdef Mailbox route_rare(self, Plan plan, object event):
+        """Return the mailbox for an event without an explicit key: by `__key__`, or the scope's."""
         cdef Mailbox box
-        if key is not None:
-            return self.core.mailbox(key)
         if plan.key_field is not None:
             box = self.core.keyed_mailbox(plan, event)
             if box is not None:

@@ -371,6 +371,14 @@ cdef class Worker:
             self.coroutine = <object>coroutine
             Py_DecRef(coroutine)
         PyContext_Exit(variables)
+        if (
+            status == PYGEN_RETURN
+            and yielded == NULL
+            and self.storage is None
+            and not self.stopwatch.is_remarkable()
+        ):
+            # Most end here.
+            return ENDED
         return self.left_off(status, yielded)
 
     cdef object start_publisher(self):
@@ -517,8 +525,9 @@ cdef class Worker:
                     message.failures[0] if message.failures is not None else None,
                 )
             self.attempts = 0
-        core.end(message, state)
-        return 0
+        if state == HANDLED:
+            return core.end_handled(message)
+        return core.end(message, state)
 
     cdef bint cut_off(self, object error):
         """Say whether an error is what the close does to a handler."""

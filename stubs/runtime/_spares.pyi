@@ -1,0 +1,5 @@
+from typing import final
+
+@final
+class Spares:
+    def __new__(cls) -> Spares: ...
