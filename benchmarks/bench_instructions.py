@@ -1,9 +1,12 @@
 """What callgrind writes is read right, and growth is told from noise."""
 
+from collections import Counter
+from pathlib import Path
+
 import pytest
 
-from benchmarks.callgrind import CallgrindError, count, parse
-from benchmarks.instructions import CASES, TOLERANCE, choose, verdict
+from benchmarks.callgrind import CallgrindError, Functions, count, parse, prepare
+from benchmarks.instructions import CASES, TOLERANCE, choose, per_operation, verdict
 
 WRITTEN = """\
 # callgrind format
@@ -35,11 +38,35 @@ def bench_costs_are_a_function_s_own() -> None:
     assert parse(WRITTEN) == {("first", "one.so"): 15, ("second", "two.so"): 100}
 
 
-def bench_valgrind_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def bench_valgrind_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without it, the error says what to install."""
     monkeypatch.setenv("PATH", "")
     with pytest.raises(CallgrindError, match="valgrind is needed to count instructions: install"):
-        count(["-c", ""])
+        count(["-c", ""], tmp_path)
+
+
+def bench_what_is_imported_is_compiled_beforehand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where Python is told to leave nothing compiled, as the Makefile tells it."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    prepare(["-c", "import benchmarks.workload"], tmp_path)
+    assert list(tmp_path.rglob("workload.*.pyc"))
+
+
+def bench_a_program_that_fails_is_an_error(tmp_path: Path) -> None:
+    """What it printed is in the error."""
+    with pytest.raises(CallgrindError, match=r"failed:\n(.|\n)*LookupError: here"):
+        prepare(["-c", "raise LookupError('here')"], tmp_path)
+
+
+def bench_the_difference_is_divided() -> None:
+    """What both runs cost is starting up; a run that is longer and cheaper is none."""
+    few: Functions = Counter({("start", "one.so"): 100, ("step", "one.so"): 20})
+    many: Functions = Counter({("start", "one.so"): 100, ("step", "one.so"): 70})
+    assert per_operation(few, many, 10) == {("start", "one.so"): 0, ("step", "one.so"): 5}
+    with pytest.raises(CallgrindError, match="more rounds cost less"):
+        per_operation(many, few, 10)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,29 @@ def parse(text: str) -> Functions:
     return functions
 
 
-def count(arguments: Sequence[str]) -> Functions:
+def execute(command: Sequence[str], cache: Path) -> None:
+    """Run a command in the environment in which a program is counted.
+
+    Raises `CallgrindError` if it fails.
+    """
+    settings = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPYCACHEPREFIX": str(cache)}
+    settings.pop("PYTHONDONTWRITEBYTECODE", None)
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+    if done.returncode:
+        msg = f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}"
+        raise CallgrindError(msg)
+
+
+def prepare(arguments: Sequence[str], cache: Path) -> None:
+    """Run Python with arguments once, uncounted: what it imports is then compiled, in a cache.
+
+    Another process may compile a module for itself at any time, or not; only what is found
+    compiled costs the same in each run.
+    """
+    execute([sys.executable, *arguments], cache)
+
+
+def count(arguments: Sequence[str], cache: Path) -> Functions:
     """Run Python with arguments under callgrind and return what each function has cost.
 
     Raises `CallgrindError` if there is no valgrind, or if the program fails.
@@ -61,14 +83,5 @@ def count(arguments: Sequence[str]) -> Functions:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "callgrind.out")
         command = [valgrind, "--tool=callgrind", f"--callgrind-out-file={out}", sys.executable]
-        done = subprocess.run(
-            [*command, *arguments],
-            env={**os.environ, "PYTHONHASHSEED": "0"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            msg = f"{' '.join(arguments)} failed under valgrind:\n{done.stdout}{done.stderr}"
-            raise CallgrindError(msg)
+        execute([*command, *arguments], cache)
         return parse(out.read_text())

@@ -20,13 +20,14 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import runtime
-from benchmarks.callgrind import CallgrindError, Functions, count
+from benchmarks.callgrind import CallgrindError, Functions, count, prepare
 from benchmarks.fitness import compiled_modules, unfit
 from benchmarks.floors import FLOORS
 from benchmarks.results import minor, write
@@ -94,26 +95,37 @@ async def perform(case: Case, rounds: int) -> None:
             await run(case.unit)
 
 
-def count_rounds(counted: Counted, rounds: int) -> Functions:
-    """Count a run of so many rounds, in a process of its own."""
-    return count(["-m", "benchmarks.instructions", CHILD, counted.name, str(rounds)])
+def rounds_of(counted: Counted, rounds: int) -> list[str]:
+    """Return the arguments of Python that run so many rounds of a case."""
+    return ["-m", "benchmarks.instructions", CHILD, counted.name, str(rounds)]
 
 
-def measure(chosen: Iterable[Counted], jobs: int) -> Iterator[tuple[Counted, Costs]]:
+def measure(chosen: Sequence[Counted], jobs: int) -> Iterator[tuple[Counted, Costs]]:
     """Yield each case with what each function costs in one operation."""
-    with ThreadPoolExecutor(jobs) as pool:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
+        cache = Path(folder)
+        prepare(rounds_of(chosen[0], 1), cache)
         running = [
             (
                 each,
-                pool.submit(count_rounds, each, WARM_UP),
-                pool.submit(count_rounds, each, WARM_UP + each.more),
+                pool.submit(count, rounds_of(each, WARM_UP), cache),
+                pool.submit(count, rounds_of(each, WARM_UP + each.more), cache),
             )
             for each in chosen
         ]
         for each, short, long in running:
-            few, many = short.result(), long.result()
-            operations = each.more * each.case.unit
-            yield each, {key: (many[key] - few[key]) / operations for key in many | few}
+            yield each, per_operation(short.result(), long.result(), each.more * each.case.unit)
+
+
+def per_operation(few: Functions, many: Functions, operations: int) -> Costs:
+    """Divide the difference of two runs by the operations between them.
+
+    Raises `CallgrindError` if the longer run was the cheaper one.
+    """
+    if many.total() <= few.total():
+        msg = "more rounds cost less: something was compiled or changed meanwhile, count again"
+        raise CallgrindError(msg)
+    return {key: (many[key] - few[key]) / operations for key in many | few}
 
 
 def choose(wanted: Sequence[str] | None) -> list[Counted]:
