@@ -121,32 +121,45 @@ class NoActorKey(BusError):
 class MailboxFull(BusError):
     """A mailbox has no room; the message was not queued."""
 
-    def __init__(self, text: str, message: object, capacity: int) -> None:
-        super().__init__(text)
+    def __init__(
+        self,
+        message: object,
+        capacity: int,
+        mailbox: Hashable = None,
+        *,
+        was_dropped: bool = False,
+    ) -> None:
+        super().__init__(message, capacity, mailbox)
         self.message = message
         self.capacity = capacity
+        self.mailbox = mailbox
+        self.was_dropped = was_dropped
 
     @classmethod
     def of(cls, message: object, capacity: int, name: Hashable) -> Self:
-        """Say which mailbox, and how to wait instead."""
-        box = "the mailbox at hand" if name is None else f"the mailbox {name!r}"
-        return cls(
-            f"{box} holds {capacity} messages that have not been started, and its capacity is "
-            f"{capacity}: {shorten(message)} was not queued; `await bus.offer(...)` waits for room",
-            message,
-            capacity,
-        )
+        """Say that a message was refused."""
+        return cls(message, capacity, name)
 
     @classmethod
     def of_dropped(cls, message: object, capacity: int, name: Hashable) -> Self:
-        """Say which mailbox has dropped a message because its policy is to."""
-        box = "the mailbox at hand" if name is None else f"the mailbox {name!r}"
-        return cls(
-            f"{box} is full, and its policy drops what it cannot hold: {shorten(message)} was "
-            f"dropped (capacity {capacity}); `await bus.offer(...)` waits for room",
-            message,
-            capacity,
-        )
+        """Say that a message was dropped, because that is the mailbox's policy."""
+        return cls(message, capacity, name, was_dropped=True)
+
+    def __str__(self) -> str:
+        # Written when it is read. Whoever sends too much is refused far more often than anybody
+        # looks, and to write a message may take longer than to handle it.
+        box = "the mailbox at hand" if self.mailbox is None else f"the mailbox {self.mailbox!r}"
+        if self.was_dropped:
+            text = (
+                f"{box} is full, and its policy drops what it cannot hold: {shorten(self.message)} "
+                f"was dropped (capacity {self.capacity})"
+            )
+        else:
+            text = (
+                f"{box} holds {self.capacity} messages that have not been started, and its "
+                f"capacity is {self.capacity}: {shorten(self.message)} was not queued"
+            )
+        return f"{text}; `await bus.offer(...)` waits for room"
 
 
 class TerminalClosed(BusError):

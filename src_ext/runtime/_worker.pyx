@@ -56,8 +56,8 @@ from runtime.errors import TerminalClosed
 
 cdef object logger = logging.getLogger("runtime")
 
-# A worker lets the loop run after this many messages, or after this many nanoseconds (looked at
-# every eighth message), whichever comes first.
+# A worker lets the loop run after so many messages or nanoseconds. After every eighth message it
+# looks at the time, and at whether another mailbox waits: its own goes behind that then.
 cdef enum:
     BATCH = 64
     BATCH_CHECK = 7
@@ -249,6 +249,8 @@ cdef class Worker:
                         self.leave_box()
                         self.budget = BATCH
                         return None
+                    if core.ready_head is not None:
+                        self.leave_box()
                 box = self.box
                 if box is None or box.head is None or box.ready or box.active >= box.limit:
                     self.leave_box()

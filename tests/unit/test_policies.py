@@ -1,6 +1,7 @@
 """What a full mailbox does, by the type of the message that comes."""
 
 import asyncio
+import copy
 from typing import Any
 
 import pytest
@@ -72,6 +73,35 @@ async def test_a_full_mailbox_drops(
     assert (stats.emitted, stats.handled, stats.dropped, stats.dead_letters) == (5, 3, 2, 2)
     assert caplog.text.count("was not handled (overflow)") == 2
     await terminal.close()
+
+
+class Dear(Event):
+    """A message that takes long to write."""
+
+    def __repr__(self) -> str:
+        written.append(self)
+        return "Dear()"
+
+
+written: list[Dear] = []
+
+
+async def test_a_refusal_is_written_when_it_is_read() -> None:
+    """Whoever sends too much is refused at no more than the price of an exception."""
+    written.clear()
+    async with terminal_with(mailbox=MailboxPolicy(capacity=1)) as terminal:
+        terminal.bus.emit(Dear(), key="box")
+        with pytest.raises(MailboxFull) as caught:
+            terminal.bus.emit(Dear(), key="box")
+        assert written == []
+        assert str(caught.value) == (
+            "the mailbox 'box' holds 1 messages that have not been started, and its capacity is 1: "
+            "Dear() was not queued; `await bus.offer(...)` waits for room"
+        )
+        assert written == [caught.value.message]
+        assert "Dear()" in repr(caught.value)
+        copied = copy.copy(caught.value)
+        assert (str(copied), copied.capacity) == (str(caught.value), 1)
 
 
 async def test_the_nearest_class_has_its_own_policy() -> None:
