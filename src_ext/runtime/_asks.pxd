@@ -14,8 +14,8 @@ cdef class Ask(Reply):
     cdef int check_idle(self) except -1
     cdef int begin(self) except -1
     cdef double due(self, double now) except? -1
-    cdef Wait draw(self, Mailbox box, object command)
-    cdef int accept(self, Mailbox box) except -1
+    cdef Wait draw(self, Mailbox box, object command, object task)
+    cdef int accept(self, Mailbox box, object asker) except -1
     cdef object suspend(self)
     cdef int clean_up(self) except -1
 

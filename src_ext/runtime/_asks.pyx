@@ -163,9 +163,10 @@ cdef class Ask(Reply):
         if plan.has_actors:
             core.host.supervision.check(box, plan.handlers[0], command)
         self.message = message
+        asker = running_task(core.loop)
         # Before it is carried out, which may be at once.
-        self.edge = self.draw(box, command)
-        self.accept(box)
+        self.edge = self.draw(box, command, asker)
+        self.accept(box, asker)
         core.asked += 1
         plan.counts.asked += 1
         return 0
@@ -189,7 +190,7 @@ cdef class Ask(Reply):
         # Zero means no end; this is the end at the very start of a loop's clock.
         return end if end != 0 else -1
 
-    cdef Wait draw(self, Mailbox box, object command):
+    cdef Wait draw(self, Mailbox box, object command, object task):
         """Enter the wait of the handler that asks, if one does. Raises `DeadlockError`."""
         cdef Sender sender = <Sender>self.sender
         cdef Wait edge
@@ -199,7 +200,6 @@ cdef class Ask(Reply):
                 sender.storage, VERB, box, self.message, command
             )
         else:
-            task = running_task(sender.core.loop)
             plan_wait = None if type(task) is Task else getattr(task, "plan_wait", None)
             if plan_wait is None:
                 return None
@@ -208,7 +208,7 @@ cdef class Ask(Reply):
             edge.draw()
         return edge
 
-    cdef int accept(self, Mailbox box) except -1:
+    cdef int accept(self, Mailbox box, object asker) except -1:
         """Have the command carried out at once, or queue it. Raises `MailboxFull`."""
         cdef Core core = (<Sender>self.sender).core
         cdef Delivery message = self.message
@@ -227,7 +227,7 @@ cdef class Ask(Reply):
                 core.inline_left = INLINE
                 self.is_pausing = True
             core.inline_left -= 1
-            run_inline(core.idler, box, message)
+            run_inline(core.idler, box, message, asker)
         else:
             core.accept(box, message)
         return 0
@@ -295,20 +295,19 @@ cdef object running_task(object loop):
     return None if found == NULL else <object>found
 
 
-cdef object swap(object loop, object task):
-    """Make a task the current one, or none; return that which was."""
+cdef int set_running(object loop, object task) except -1:
+    """Make a task the one that a loop runs, or none."""
     if HAS_SWAP:
-        return swap_current_task(loop, task)
-    previous = running_task(loop)
-    if task is None:
+        swap_current_task(loop, task)
+    elif task is None:
         current_tasks.pop(loop, None)
     else:
         current_tasks[loop] = task
-    return previous
+    return 0
 
 
-cdef int run_inline(Worker worker, Mailbox box, Delivery message) except -1:
-    """Accept a message, and handle it in the turn of whoever asks, by a worker that is parked.
+cdef int run_inline(Worker worker, Mailbox box, Delivery message, object asker) except -1:
+    """Accept a message, and handle it in the turn of the task that asks, by a parked worker.
 
     If the handler suspends, the worker goes on with it in its own turn.
     """
@@ -318,10 +317,9 @@ cdef int run_inline(Worker worker, Mailbox box, Delivery message) except -1:
     cdef object outcome = ENDED
     cdef bint is_broken = False
     cdef long long since
-    cdef object asker = swap(loop, worker.task)
     if asker is None and _get_running_loop() is not loop:
-        swap(loop, None)
         raise WrongLoop.of_loop(core.host.name)
+    set_running(loop, worker.task)
     since = core.stopwatch.interrupt()
     message.box = box
     core.count_accepted(message)
@@ -339,7 +337,7 @@ cdef int run_inline(Worker worker, Mailbox box, Delivery message) except -1:
         core.searching += 1
         worker.give_up(error)
     finally:
-        swap(loop, asker)
+        set_running(loop, asker)
         core.stopwatch.resume(since)
     if is_broken or worker.message is None and (
         outcome is not ENDED

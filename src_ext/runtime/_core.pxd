@@ -41,6 +41,9 @@ cdef class Core:
     cdef readonly Stopwatch stopwatch
     cdef readonly object observer
     cdef dict boxes
+    # The mailbox that was left idle last. It is forgotten when the next one is, since whoever has
+    # used it often uses it again.
+    cdef Mailbox resting
     cdef list undelivered
     cdef readonly list excused_boxes
     cdef object quiet
@@ -80,6 +83,7 @@ cdef class Core:
     cdef Mailbox mailbox_if_made(self, object name)
     cdef Mailbox mailbox_again(self, Mailbox box, Storage storage)
     cdef Mailbox keyed_mailbox(self, Plan plan, object event)
+    cdef int end_rest(self) except -1
     cdef int forget(self, Mailbox box) except -1
     cdef Delivery crowd_out(self, Mailbox box, Delivery message)
     cdef int drop(self, Mailbox box, Delivery message, int capacity) except -1

@@ -30,6 +30,7 @@ from runtime._mailbox cimport (
     Mailbox,
     State,
     drop_oldest,
+    is_spent,
     new_delivery,
     new_mailbox,
 )
@@ -83,7 +84,11 @@ cdef class Core:
 
     cdef Mailbox mailbox(self, object name):
         """Return the mailbox of a name, made if it is not there."""
-        cdef PyObject* found = dict_get(self.boxes, name)
+        cdef Mailbox box = self.resting
+        cdef PyObject* found
+        if box is not None and box.name is name and not box.forgotten:
+            return box
+        found = dict_get(self.boxes, name)
         return <Mailbox>found if found != NULL else self.make_mailbox(name)
 
     cdef Mailbox make_mailbox(self, object name):
@@ -130,6 +135,7 @@ cdef class Core:
 
     def mailbox_names(self):
         """Return the names of the mailboxes that exist."""
+        self.end_rest()
         return tuple(self.boxes)
 
     def anonymous_mailbox(self):
@@ -362,19 +368,22 @@ cdef class Core:
         if box.head is not None:
             if not box.ready and box.active < box.limit:
                 self.push_ready(box)
-        elif (
-            box.active == 0
-            and box.reserved == 0
-            and box.pinned == 0
-            and box.name is not None
-            and not box.forgotten
-            and (box.actors is None or not box.actors.instances)
-        ):
-            self.forget(box)
+        elif is_spent(box):
+            if box is not self.resting:
+                self.end_rest()
+                self.resting = box
         elif self.passivates and box.active == 0 and box.actors is not None and (
             box.name is not None
         ):
             self.host.passivation.note(box)
+        return 0
+
+    cdef int end_rest(self) except -1:
+        """Forget the mailbox that was left last, if it is still idle."""
+        cdef Mailbox box = self.resting
+        self.resting = None
+        if box is not None and is_spent(box):
+            self.forget(box)
         return 0
 
     cdef int forget(self, Mailbox box) except -1:

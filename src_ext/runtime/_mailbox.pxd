@@ -110,6 +110,18 @@ cdef class Mailbox:
 cdef Delivery drop_oldest(Mailbox box)
 cdef object as_callback(object callback)
 
+cdef inline bint is_spent(Mailbox box) noexcept:
+    # Whether nothing would be lost with a mailbox, and its name can make it again.
+    return (
+        box.head is None
+        and box.active == 0
+        and box.reserved == 0
+        and box.pinned == 0
+        and box.name is not None
+        and not box.forgotten
+        and (box.actors is None or not box.actors.instances)
+    )
+
 cdef inline Delivery new_delivery(Plan plan, object event, object context, object variables):
     cdef Delivery message = Delivery.__new__(Delivery)
     message.plan = plan

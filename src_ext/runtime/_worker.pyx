@@ -330,6 +330,7 @@ cdef class Worker:
         cdef PyObject* variables = <PyObject*>message.variables
         cdef PyObject* yielded = NULL
         cdef PyObject* coroutine = NULL
+        cdef PyObject* result
         cdef PySendResult status
         self.handler = handler
         if handler.needs_scope or message.kind > ASK or (
@@ -357,18 +358,11 @@ cdef class Worker:
                 )
                 return self.advance(None)
         PyContext_Enter(<object>variables)
+        result = handler.call.begin(message.event, message.context, self.storage)
         if message.kind == ASK:
-            status = start_reply(
-                handler.call.invoke_raw(message.event, message.context, self.storage),
-                &coroutine,
-                &yielded,
-            )
+            status = start_reply(result, &coroutine, &yielded)
         else:
-            status = start_result(
-                handler.call.invoke_raw(message.event, message.context, self.storage),
-                &coroutine,
-                &yielded,
-            )
+            status = start_result(result, &coroutine, &yielded)
         if status == PYGEN_NEXT:
             self.coroutine = <object>coroutine
             Py_DecRef(coroutine)
