@@ -13,6 +13,9 @@ SOURCES = "src_ext"
 STUBS = Path("stubs")
 DEBUG = os.environ.get("RUNTIME_DEBUG") == "1"
 ANNOTATE = os.environ.get("RUNTIME_ANNOTATE") == "1"
+FLAGS = [] if os.name == "nt" else ["-O0", "-g", "-UNDEBUG"] if DEBUG else ["-O3"]
+if sys.platform == "linux":
+    FLAGS += ["-fno-plt", "-fno-semantic-interposition"]
 BUILD = "build/annotate" if ANNOTATE else "build/cython-debug" if DEBUG else "build/cython"
 
 DIRECTIVES = {
@@ -30,9 +33,7 @@ class BuildWithStubs(build_py):
     def run(self) -> None:
         """Copy the stubs after the modules, unless the checkout itself is installed."""
         super().run()
-        if self.editable_mode:
-            return
-        for stub in sorted(STUBS.rglob("*.pyi")):
+        for stub in sorted(STUBS.rglob("*.pyi")) if not self.editable_mode else ():
             target = Path(self.build_lib) / stub.relative_to(STUBS)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(stub, target)
@@ -40,12 +41,8 @@ class BuildWithStubs(build_py):
 
 def extensions() -> list[Extension]:
     """List one extension per Cython source, in a stable order."""
-    flags = [] if os.name == "nt" else ["-O0", "-g", "-UNDEBUG"] if DEBUG else ["-O3"]
-    if sys.platform == "linux" and not DEBUG:
-        # Calls into the interpreter go straight through the global offset table: 2 % of an emit.
-        flags += ["-fno-plt", "-fno-semantic-interposition"]
     return [
-        Extension(f"runtime.{path.stem}", [str(path)], extra_compile_args=flags)
+        Extension(f"runtime.{path.stem}", [str(path)], extra_compile_args=FLAGS)
         for path in sorted(Path(SOURCES, "runtime").glob("*.pyx"))
     ]
 
