@@ -41,10 +41,8 @@ class BuildWithStubs(build_py):
 
 def extensions() -> list[Extension]:
     """List one extension per Cython source, in a stable order."""
-    return [
-        Extension(f"runtime.{path.stem}", [str(path)], extra_compile_args=FLAGS)
-        for path in sorted(Path(SOURCES, "runtime").glob("*.pyx"))
-    ]
+    paths = sorted(Path(SOURCES, "runtime").glob("*.pyx"))
+    return [Extension(f"runtime.{p.stem}", [str(p)], extra_compile_args=FLAGS) for p in paths]
 
 
 setup(
