@@ -377,7 +377,7 @@ def leave_at_once(storage: Storage) -> None:
 
 
 def exit_at_once(manager: Any, *, is_async: bool) -> None:
-    """Leave a context manager; if it has to await something, only up to there."""
+    """Leave a context manager; if it has to await something, that is cancelled."""
     error = GeneratorExit()
     try:
         if is_async:
@@ -385,10 +385,13 @@ def exit_at_once(manager: Any, *, is_async: bool) -> None:
             with suppress(RuntimeError, StopIteration):
                 leaving = manager.__aexit__(type(error), error, None).__await__()
                 next(leaving)
+                # Before CPython 3.13 a close does not reach an asynchronous generator, which then
+                # counts as running for ever: the loop could not close it any more.
+                leaving.throw(asyncio.CancelledError())
                 leaving.close()
         else:
             manager.__exit__(type(error), error, None)
-    except GeneratorExit:
+    except (GeneratorExit, asyncio.CancelledError):
         return
     except Exception:
         # Whoever closes a coroutine hears nothing of it.

@@ -82,6 +82,18 @@ loop.run_until_complete(main())
 loop.close()
 del loop
 """
+COLLECTS_MEANWHILE = """
+loop = new_event_loop()
+loop.run_until_complete(main())
+tasks = asyncio.all_tasks(loop)
+for task in tasks:
+    task.cancel()
+loop.run_until_complete(asyncio.wait(tasks))
+del task, tasks
+gc.collect()
+loop.run_until_complete(loop.shutdown_asyncgens())
+loop.close()
+"""
 COLLECTS = """
 gc.collect()
 say("collected")
@@ -125,6 +137,15 @@ def test_f11_a_terminal_that_is_dropped_says_one_line(loop: str, handlers: str) 
     code = REGISTRY + handlers + WALKING_AWAY.format(keep=False) + DROPS_LOOP + COLLECTS
     left = "3 messages pending and never handled, 0 handlers cut off"
     assert Program(loop, code).end() == (0, ["collected"], line(left))
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("handlers", [PLAIN, AWAITS_ON_ITS_WAY_OUT, HAS_RESOURCES, PUBLISHES])
+def test_f11_a_collection_while_the_loop_ends(loop: str, handlers: str) -> None:
+    """What is collected before the loop has closed its generators leaves none half closed."""
+    code = REGISTRY + handlers + WALKING_AWAY.format(keep=False) + COLLECTS_MEANWHILE
+    left = "2 messages pending and never handled, 1 handler cut off"
+    assert Program(loop, code).end() == (0, [], line(left))
 
 
 @pytest.mark.parametrize("loop", LOOPS)
