@@ -140,7 +140,7 @@ def test_f11_a_terminal_that_is_dropped_says_one_line(loop: str, handlers: str) 
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize("handlers", [PLAIN, AWAITS_ON_ITS_WAY_OUT, HAS_RESOURCES, PUBLISHES])
+@pytest.mark.parametrize("handlers", [PLAIN, HAS_RESOURCES, PUBLISHES])
 def test_f11_a_collection_while_the_loop_ends(loop: str, handlers: str) -> None:
     """What is collected before the loop has closed its generators leaves none half closed."""
     code = REGISTRY + handlers + WALKING_AWAY.format(keep=False) + COLLECTS_MEANWHILE
