@@ -41,6 +41,7 @@ async def test_what_a_handler_keeps_stays_as_it_was() -> None:
     registry = MessageRegistry(event_base=Event)
     contexts: list[MessageContext] = []
     callbacks: list[tuple[int, int]] = []
+    called_last = asyncio.Event()
 
     @registry.register
     async def handle(event: Numbered, context: MessageContext) -> None:
@@ -52,6 +53,8 @@ async def test_what_a_handler_keeps_stays_as_it_was() -> None:
 
     def note(number: int) -> None:
         callbacks.append((number, number_var.get()))
+        if number == 595:
+            called_last.set()
 
     async with BusTerminal(registry) as terminal:
         kept: list[Delivery] = []
@@ -62,8 +65,7 @@ async def test_what_a_handler_keeps_stays_as_it_was() -> None:
             if number % 50 == 0:
                 await terminal.drain()
         await terminal.drain()
-        while len(callbacks) < len(contexts):
-            await asyncio.sleep(0)
+        await called_last.wait()
         assert len({context.id for context in contexts}) == len(contexts) == 86
         assert callbacks == [(n, n) for n in range(0, 600, 7)]
         assert len({id(delivery) for delivery in kept}) == len(kept) == 55
