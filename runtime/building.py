@@ -382,7 +382,7 @@ def exit_at_once(manager: Any, *, is_async: bool) -> None:
     try:
         if is_async:
             # The loop may have closed what it waited for already, which contextlib calls an error.
-            with suppress(RuntimeError, StopIteration):
+            with suppress(RuntimeError, StopIteration, asyncio.CancelledError):
                 leaving = manager.__aexit__(type(error), error, None).__await__()
                 next(leaving)
                 # Before CPython 3.13 a close does not reach an asynchronous generator, which then
@@ -391,7 +391,7 @@ def exit_at_once(manager: Any, *, is_async: bool) -> None:
                 leaving.close()
         else:
             manager.__exit__(type(error), error, None)
-    except (GeneratorExit, asyncio.CancelledError):
+    except GeneratorExit:
         return
     except Exception:
         # Whoever closes a coroutine hears nothing of it.

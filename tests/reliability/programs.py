@@ -16,10 +16,6 @@ from collections.abc import AsyncIterator, Iterator
 from runtime import BusTerminal, Event, MessageRegistry
 from runtime.loops import run_on
 
-# When something is collected is for the program to say: of a coroutine that awaits on its way out
-# the interpreter complains.
-gc.disable()
-
 if sys.argv[1] == "uvloop":
     from uvloop import new_event_loop
 else:

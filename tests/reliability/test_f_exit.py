@@ -15,6 +15,9 @@ async def handle(event: Ping) -> None:
     await asyncio.Event().wait()
 """
 AWAITS_ON_ITS_WAY_OUT = """
+# If such a coroutine is collected, the interpreter itself complains; when that is must not vary.
+gc.disable()
+
 @registry.register
 async def handle(event: Ping) -> None:
     try:
