@@ -29,7 +29,7 @@ from runtime.building import (
     prepare,
     raise_together,
 )
-from runtime.deadlines import Deadlines, no_time_left, run_until
+from runtime.deadlines import no_time_left, run_until
 from runtime.delays import Delays
 from runtime.errors import (
     NoActorKey,
@@ -95,7 +95,6 @@ class Host:
         self.lines = Lines(self.core)
         self.inbox = Inbox(self.core)
         self.delays = Delays(self.core.post_due)
-        self.deadlines = Deadlines()
         self.waits = Waits(self.core)
         self.waiting = Waiting(self.core, self.lines, self.waits, self.supervision, name)
         self.blocks = Blocks()

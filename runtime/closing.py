@@ -61,7 +61,7 @@ class Shutdown:
         passivating = host.passivation.give_up()
         stuck = await self.stop_workers()
         # Whoever asks has been told by the end of its command, unless its handler goes on.
-        host.deadlines.sweep()
+        core.deadlines.sweep()
         if passivating:
             await self.within(UNWIND_SECONDS, functools.partial(asyncio.wait, passivating))
             report(

@@ -18,6 +18,7 @@ def test_the_core_is_what_the_layout_says() -> None:
         "_bus",
         "_context",
         "_core",
+        "_deadlines",
         "_dispatch",
         "_givens",
         "_inbox",

@@ -25,6 +25,7 @@ ORDER = [
     "_mailbox",
     "_context",
     "_spares",
+    "_deadlines",
     "_stopwatch",
     "_core",
     "_lines",

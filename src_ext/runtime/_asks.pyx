@@ -183,7 +183,7 @@ cdef class Ask(Reply):
                 raise AskTimeout.before_start(self.command)
             if deadline < end:
                 self.timeout = deadline - now
-                self.timer = sender.core.host.deadlines.make_timer(
+                self.timer = sender.core.deadlines.make_timer(
                     sender.core.loop, deadline, self.timeout, self
                 )
                 return deadline
@@ -239,7 +239,7 @@ cdef class Ask(Reply):
         if self.edge is not None:
             (<Wait>self.edge).suspend(self.future)
         if self.timer is None:
-            core.host.deadlines.add(core.loop, self.message.expires, self.timeout, self)
+            core.deadlines.add(core.loop, self, self.timeout)
         self.iterator = self.future.__await__()
         return next(self.iterator)
 
@@ -247,7 +247,8 @@ cdef class Ask(Reply):
         """Keep nothing that the wait has needed; nobody waits any more."""
         cdef Delivery message = self.message
         cdef Core core
-        self.is_over = True
+        # It may be known to a timer for a while.
+        self.is_over = self.has_ended = True
         if self.edge is not None:
             (<Wait>self.edge).erase()
             self.edge = None
@@ -262,8 +263,6 @@ cdef class Ask(Reply):
             if message.state == HANDLED:
                 core = (<Sender>self.sender).core
                 core.spares.reuse(message)
-        # It may be known to a timer for a while.
-        self.has_ended = True
         self.command = self.sender = self.context = self.key = self.iterator = self.future = None
         return 0
 

@@ -1,5 +1,6 @@
 """Fields of a terminal's core; see the .pyx for what they mean."""
 
+from runtime._deadlines cimport Deadlines
 from runtime._dispatch cimport Handler, Plan, Table
 from runtime._mailbox cimport (
     ASK,
@@ -60,6 +61,7 @@ cdef class Core:
     cdef bint is_timed
     cdef Phase phase
     cdef Spares spares
+    cdef readonly Deadlines deadlines
     cdef Py_ssize_t queued
     cdef Py_ssize_t running
     cdef Py_ssize_t delayed

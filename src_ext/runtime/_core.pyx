@@ -13,6 +13,7 @@ from cpython.exc cimport PyErr_Occurred
 from cpython.object cimport PyObject
 
 from runtime._capi cimport PyContext_CopyCurrent, dict_get, take_error, thread_mark
+from runtime._deadlines cimport Deadlines
 from runtime._dispatch cimport DROP_OLDEST, REJECT, Plan, Table
 from runtime._mailbox cimport (
     ASK,
@@ -74,6 +75,7 @@ cdef class Core:
         self.root.exits = []
         self.stopwatch = Stopwatch(host)
         self.spares = Spares()
+        self.deadlines = Deadlines()
         self.boxes = {}
         self.undelivered = []
         self.excused_boxes = []

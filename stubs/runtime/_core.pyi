@@ -4,6 +4,7 @@ from typing import Any, Protocol, final
 
 from runtime._bus import EventBus
 from runtime._context import MessageContext
+from runtime._deadlines import Deadlines
 from runtime._dispatch import Plan, Table
 from runtime._mailbox import Delivery, Mailbox
 from runtime._stopwatch import Stopwatch
@@ -31,6 +32,7 @@ class Core:
     notices: Mailbox
     root: Storage
     stopwatch: Stopwatch
+    deadlines: Deadlines
     observer: _Observer | None
     scopes: int
     passivates: bool
