@@ -27,14 +27,16 @@ LIMIT: Final = 12
 Run = Callable[[Any, Any], Coroutine[Any, Any, None]]
 Make = Callable[..., Run]
 
+FIRST: Final = 4
+"""The number of the line that awaits the first handler; there is one for each."""
+
 LINES: Final = """\
 def make(uncount, {names}):
     async def publish(event, context):
-        reached = 1
         try:
 {awaits}
-        except BaseException:
-            uncount(reached)
+        except BaseException as error:
+            uncount(error)
             raise
 
     return publish
@@ -54,8 +56,10 @@ def unrolled(calls: tuple[Call, ...]) -> Run | None:
     if None in arguments:
         return None
 
-    def uncount(reached: int) -> None:
-        for call in calls[reached:]:
+    def uncount(error: BaseException) -> None:
+        # The line that has failed says how many were reached, and costs nothing until one does.
+        where = error.__traceback__
+        for call in calls[where.tb_lineno - FIRST + 1 :] if where is not None else ():
             call.uncount()
 
     return maker(arguments)(uncount, *(call.function for call in calls))
@@ -86,15 +90,10 @@ def text_of(provider: Provider) -> str | None:
 def maker(arguments: tuple[str, ...]) -> Make:
     """Return what makes coroutine functions for calls that are written like this."""
     names = [f"handler_{number}" for number, _ in enumerate(arguments, start=1)]
-    awaits = [
+    awaits = (
         f"            await {name}({each})" for name, each in zip(names, arguments, strict=True)
-    ]
-    separated = (
-        line
-        for number, each in enumerate(awaits, start=1)
-        for line in ((each,) if number == 1 else (f"            reached = {number}", each))
     )
-    text = LINES.format(names=", ".join(names), awaits="\n".join(separated))
+    text = LINES.format(names=", ".join(names), awaits="\n".join(awaits))
     # For tracebacks, which show the line that awaits the handler.
     where = f"<publish to {'; '.join(arguments)}>"
     linecache.cache[where] = (len(text), None, text.splitlines(keepends=True), where)
