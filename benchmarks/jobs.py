@@ -17,8 +17,6 @@ from benchmarks.ratios import compare
 from benchmarks.workload import SLOW, Case
 
 SLACK = 1.25
-FEW_BLOCKS = 8
-"""What the interpreter itself may gain; far below one for a thousand messages."""
 
 IDLE = "idle named scope"
 TOUCHED = "idle named scope, its bus touched"
@@ -59,9 +57,7 @@ def ratio_name(group: str, floor: str, subject: str) -> str:
 
 def bound_of(limit: Limit) -> float:
     """Return the bound of what is no ratio."""
-    if limit.unit == "blocks":
-        return limit.budget + FEW_BLOCKS
-    return limit.budget if limit.unit == "bytes" else limit.budget * SLACK
+    return limit.budget * (SLACK if limit.unit in {"s", "ms"} else 1)
 
 
 JOBS = (
