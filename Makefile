@@ -176,6 +176,23 @@ $(INSTALLED)/.wheel: build/dist/.built
 	$(INSTALLED)/bin/python $(PIP) install build/dist/*.whl
 	touch $@
 
-.PHONY: help run serve test stress bench bench-latency bench-peers bench-scale bench-versions docs lint \
-    types check-installed check-benchmarks format clean
+# The checkout comes last on the path: its `benchmarks` are found, but not its `runtime`.
+$(PEERS)/.wheel: build/dist/.built
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python $(PIP) install pip==$(PIP_VERSION)
+	$(PEERS)/bin/python $(PIP) install --group peers
+	$(PEERS)/bin/python $(PIP) install --force-reinstall --no-deps build/dist/*.whl
+	$(PEERS)/bin/python $(PIP) install build/dist/*.whl
+	echo "$(CURDIR)" > "$$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/checkout.pth"
+	touch $@
+
+build/versions/%/.wheel: $(WHEEL_INPUT)
+	test -x $(@D)/bin/python || $(VERSION_PYTHON) -m venv $(@D)
+	$(@D)/bin/python $(PIP) install pip==$(PIP_VERSION)
+	$(@D)/bin/python $(PIP) install --group build
+	rm -rf build/lib* build/bdist* $(@D)/dist
+	$(@D)/bin/python $(PIP) wheel --no-deps --no-build-isolation --wheel-dir $(@D)/dist .
+	$(@D)/bin/python $(PIP) install --force-reinstall --no-deps $(@D)/dist/*.whl
+	$(@D)/bin/python $(PIP) install $(@D)/dist/*.whl
+	ln -sfn ../../../benchmarks $(@D)/benchmarks
 	touch $@
