@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import inspect
+import sys
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
@@ -377,3 +378,36 @@ def test_what_is_not_unrolled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert unrolled((call, typed)) is None
     monkeypatch.setattr("runtime.unrolled.IS_FASTER", False)
     assert unrolled((call, call)) is None
+
+
+async def test_a_plan_of_synchronous_handlers_allocates_little() -> None:
+    """Its context and one awaitable for each publish, and nothing while the handlers are called."""
+    number, most = 2_000, 0
+
+    def first(event: Ping, context: MessageContext) -> None:
+        nonlocal most
+        most = max(most, sys.getallocatedblocks())
+
+    def second(event: Ping) -> None: ...
+
+    def third(event: Event, context: MessageContext) -> None: ...
+
+    async with terminal_with(first, second, third) as terminal:
+        event, publishes = Ping(), list[Any]([None]) * number
+        # Whatever is made once.
+        await terminal.bus.publish(event)
+        gc.collect()
+        gc.disable()
+        try:
+            before = sys.getallocatedblocks()
+            for index in range(number):
+                publishes[index] = terminal.bus.publish(event)
+            made = sys.getallocatedblocks()
+            most = made
+            for each in publishes:
+                await each
+        finally:
+            gc.enable()
+    # The numbers that are counted with, too.
+    assert number < made - before <= 2 * number + 5
+    assert most - made <= 5
