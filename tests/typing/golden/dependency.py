@@ -107,8 +107,8 @@ Host: TypeAlias = str
 async def alias(event: UserCreated, host: Host) -> None: ...  # E: bus-dependency: host
 
 
-@registry.register
-async def unannotated(event: UserCreated, ctx: MessageContext, mailer) -> None: ...  # E: bus-dependency: mailer  # mypy: no-untyped-def  # pyright: reportUnknownParameterType, reportMissingParameterType
+@registry.register  # P: reportUnknownArgumentType
+async def unannotated(event: UserCreated, ctx: MessageContext, mailer) -> None: ...  # E: bus-dependency: mailer  # mypy: no-untyped-def  # P: reportUnknownParameterType, reportMissingParameterType
 
 
 # --- What has a default is that, or what a factory provides.
@@ -382,12 +382,12 @@ async def open_mailer_async() -> AsyncGenerator[Mailer]:
 
 
 @contextlib.contextmanager
-def manage_mailer() -> Iterator[Mailer]:
+def manage_mailer() -> Generator[Mailer]:
     yield Mailer()
 
 
 @contextlib.asynccontextmanager
-async def manage_mailer_async() -> AsyncIterator[Mailer]:
+async def manage_mailer_async() -> AsyncGenerator[Mailer]:
     yield Mailer()
 
 

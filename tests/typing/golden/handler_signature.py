@@ -96,7 +96,7 @@ async def never_none(event: UserCreated | None) -> None: ...  # E: bus-handler-s
 
 
 @registry.register
-async def optional(event: Optional[UserCreated]) -> None: ...  # E: bus-handler-signature  # pyright: reportDeprecated
+async def optional(event: Optional[UserCreated]) -> None: ...  # E: bus-handler-signature
 
 
 @registry.register
@@ -166,7 +166,7 @@ async def a_literal(event: Literal["created"]) -> None: ...  # E: bus-handler-si
 
 
 @registry.register
-async def generic(event: U) -> None: ...  # E: bus-handler-signature  # pyright: reportInvalidTypeVarUse
+async def generic(event: U) -> None: ...  # E: bus-handler-signature  # P: reportInvalidTypeVarUse
 
 
 @registry.register
@@ -251,16 +251,16 @@ async def command_or_other(message: CountUsers | OrderPaid) -> int:  # E: bus-ha
 # --- Unannotated.
 
 
-@registry.register
-def unannotated(event): ...  # E: bus-handler-signature: event  # mypy: no-untyped-def  # pyright: reportUnknownParameterType, reportMissingParameterType
+@registry.register  # P: reportUnknownArgumentType
+def unannotated(event): ...  # E: bus-handler-signature: event  # mypy: no-untyped-def  # P: reportUnknownParameterType, reportMissingParameterType
 
 
-@registry.register
-def partly(event, mailer: Mailer) -> None: ...  # E: bus-handler-signature: event  # mypy: no-untyped-def  # pyright: reportUnknownParameterType, reportMissingParameterType
+@registry.register  # P: reportUnknownArgumentType
+def partly(event, mailer: Mailer) -> None: ...  # E: bus-handler-signature: event  # mypy: no-untyped-def  # P: reportUnknownParameterType, reportMissingParameterType
 
 
-@registry.register
-def unannotated_context(event: UserCreated, ctx) -> None: ...  # mypy: no-untyped-def  # pyright: reportUnknownParameterType, reportMissingParameterType
+@registry.register  # P: reportUnknownArgumentType
+def unannotated_context(event: UserCreated, ctx) -> None: ...  # mypy: no-untyped-def  # P: reportUnknownParameterType, reportMissingParameterType
 
 
 # --- *args and **kwargs.
@@ -390,11 +390,11 @@ users.register(first)
 
 # --- Lambdas have no annotations.
 
-registry.register(lambda event: None)  # E: bus-handler-signature  # pyright: reportUnknownArgumentType, reportUnknownLambdaType
+registry.register(lambda event: None)  # E: bus-handler-signature  # P: reportUnknownArgumentType, reportUnknownLambdaType
 registry.register(lambda: None)  # E: bus-handler-signature
 registry.register(
     first,
-    lambda event: None,  # E: bus-handler-signature
+    lambda event: None,  # E: bus-handler-signature  # P: reportUnknownArgumentType, reportUnknownLambdaType
 )
 
 
@@ -521,7 +521,7 @@ class OnlyPrivate:  # E: bus-handler-signature: OnlyPrivate
 
 @registry.register
 class OnlyUnannotated:  # E: bus-handler-signature: OnlyUnannotated
-    def created(self, event): ...  # mypy: no-untyped-def  # pyright: reportUnknownParameterType, reportMissingParameterType
+    def created(self, event): ...  # mypy: no-untyped-def  # P: reportUnknownParameterType, reportMissingParameterType
 
 
 @registry.register

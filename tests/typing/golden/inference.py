@@ -84,8 +84,8 @@ async def replies(terminal: BusTerminal[UserEvent], bus: EventBus[UserEvent]) ->
     assert_type((await bus.send(GetHandler()))(1), str)
     assert_type((await bus.send(GetUser(1))).name, str)
     waiting = bus.send(GetUser(1))
-    assert_type(waiting, Coroutine[Any, Any, User])
-    assert_type(await waiting, User)
+    assert_type(waiting, Coroutine[Any, Any, User]).close()
+    assert_type(await bus.send(GetUser(1)), User)
     assert_type([await bus.send(GetName(n)) for n in range(3)], list[str])
     assert_type({n: await bus.ask(GetUser(n)) for n in range(3)}, dict[int, User])
 
@@ -131,7 +131,7 @@ async def terminals() -> None:
         await both.bus.publish(UserCreated(1, "Ada"))
         await both.bus.publish(OrderPaid(1, 2.0))
         both.bus.emit(OrderPaid(1, 2.0), key=1)
-        await both.bus.publish(1)  # mypy: arg-type  # pyright: reportArgumentType
+        await both.bus.publish(1)  # mypy: arg-type  # P: reportArgumentType
         assert_type(await both.bus.send(GetUser(1)), User)
         async with both.scope("ada") as scope:
             assert_type(await scope.bus.ask(GetName(1)), str)
@@ -153,7 +153,7 @@ def narrower(bus: EventBus[UserEvent]) -> EventBus[UserCreated]:
 
 
 def wider(bus: EventBus[UserCreated]) -> EventBus[UserEvent]:
-    return bus  # mypy: return-value  # pyright: reportReturnType
+    return bus  # mypy: return-value  # P: reportReturnType
 
 
 def narrower_scope(scope: Scope[UserEvent]) -> Scope[UserCreated]:
@@ -161,7 +161,7 @@ def narrower_scope(scope: Scope[UserEvent]) -> Scope[UserCreated]:
 
 
 def wider_scope(scope: Scope[UserCreated]) -> Scope[UserEvent]:
-    return scope  # mypy: return-value  # pyright: reportReturnType
+    return scope  # mypy: return-value  # P: reportReturnType
 
 
 def wider_registry(registry: MessageRegistry[UserCreated]) -> MessageRegistry[UserEvent]:
@@ -169,7 +169,7 @@ def wider_registry(registry: MessageRegistry[UserCreated]) -> MessageRegistry[Us
 
 
 def narrower_registry(registry: MessageRegistry[UserEvent]) -> MessageRegistry[UserCreated]:
-    return registry  # mypy: return-value  # pyright: reportReturnType
+    return registry  # mypy: return-value  # P: reportReturnType
 
 
 def wider_command(command: Command[Admin]) -> Command[User]:
@@ -182,19 +182,19 @@ async def include(terminal: BusTerminal[Event]) -> None:
 
 
 async def include_other(terminal: BusTerminal[UserEvent]) -> None:
-    terminal.include(orders)  # mypy: arg-type  # pyright: reportArgumentType
+    terminal.include(orders)  # mypy: arg-type  # P: reportArgumentType
 
 
 # --- Forgotten awaits, and an emit that may be forgotten.
 
 
 async def forgotten(bus: EventBus[UserEvent]) -> None:
-    bus.publish(UserCreated(1, "Ada"))  # mypy: unused-coroutine  # pyright: reportUnusedCoroutine
-    bus.offer(UserCreated(1, "Ada"))  # mypy: unused-coroutine  # pyright: reportUnusedCoroutine
-    bus.send(GetUser(1))  # mypy: unused-coroutine  # pyright: reportUnusedCoroutine
-    bus.ask(GetUser(1))  # mypy: unused-coroutine  # pyright: reportUnusedCoroutine
-    bus.sink(UserCreated(1, "Ada"))  # mypy: unused-coroutine  # pyright: reportUnusedCoroutine
-    bus.sink([UserCreated(1, "Ada")])  # mypy: unused-coroutine  # pyright: reportUnusedCoroutine
+    bus.publish(UserCreated(1, "Ada"))  # mypy: unused-coroutine  # P: reportUnusedCoroutine
+    bus.offer(UserCreated(1, "Ada"))  # mypy: unused-coroutine  # P: reportUnusedCoroutine
+    bus.send(GetUser(1))  # mypy: unused-coroutine  # P: reportUnusedCoroutine
+    bus.ask(GetUser(1))  # mypy: unused-coroutine  # P: reportUnusedCoroutine
+    bus.sink(UserCreated(1, "Ada"))  # mypy: unused-coroutine  # P: reportUnusedCoroutine
+    bus.sink([UserCreated(1, "Ada")])  # mypy: unused-coroutine  # P: reportUnusedCoroutine
     bus.emit(UserCreated(1, "Ada"))
     await bus.offer(UserCreated(1, "Ada"))
     assert_type(bus.emit(UserCreated(1, "Ada")), Delivery)
@@ -265,8 +265,8 @@ async def use_them() -> None:
     assert_type(open_pool(), AsyncIterator[shop.Pool])
     assert_type(Clock().now(), float)
     forget(ForgetUser(1), mailer=Mailer())
-    await get_user(1, Mailer())  # mypy: arg-type  # pyright: reportArgumentType
-    Account()  # mypy: call-arg  # pyright: reportCallIssue
+    await get_user(1, Mailer())  # mypy: arg-type  # P: reportArgumentType
+    Account()  # mypy: call-arg  # P: reportCallIssue
     assert_type(registry.register(Account), type[Account])
     assert_type(registry.register(count, created), None)
     registry.register(partial(get_name))

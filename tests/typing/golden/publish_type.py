@@ -28,12 +28,12 @@ wide: EventBus[Any] = BusTerminal(MessageRegistry(event_base=Event)).bus
 
 async def through_typed() -> None:
     await typed.publish(UserCreated(1, "Ada"))
-    await typed.publish(OrderPaid(1, 2.0))  # mypy: arg-type  # pyright: reportArgumentType
-    typed.emit(OrderPaid(1, 2.0))  # mypy: arg-type  # pyright: reportArgumentType
-    await typed.offer(OrderPaid(1, 2.0))  # mypy: arg-type  # pyright: reportArgumentType
-    await typed.sink(OrderPaid(1, 2.0))  # mypy: call-overload  # pyright: reportArgumentType, reportCallIssue
-    await typed.sink([OrderPaid(1, 2.0)])  # mypy: list-item  # pyright: reportArgumentType
-    typed.from_thread.emit(OrderPaid(1, 2.0))  # mypy: arg-type  # pyright: reportArgumentType
+    await typed.publish(OrderPaid(1, 2.0))  # mypy: arg-type  # P: reportArgumentType
+    typed.emit(OrderPaid(1, 2.0))  # mypy: arg-type  # P: reportArgumentType
+    await typed.offer(OrderPaid(1, 2.0))  # mypy: arg-type  # P: reportArgumentType
+    await typed.sink(OrderPaid(1, 2.0))  # mypy: call-overload  # P: reportCallIssue, reportArgumentType
+    await typed.sink([OrderPaid(1, 2.0)])  # mypy: list-item  # P: reportCallIssue, reportArgumentType
+    typed.from_thread.emit(OrderPaid(1, 2.0))  # mypy: arg-type  # P: reportArgumentType
 
 
 # --- A name of the module.
@@ -136,7 +136,7 @@ async def shadowed_by_a_local_name() -> None:
 
 async def narrower() -> None:
     bus: EventBus[UserCreated] = terminal.bus
-    await bus.publish(UserEvent(1))  # mypy: arg-type  # pyright: reportArgumentType
+    await bus.publish(UserEvent(1))  # mypy: arg-type
 
 
 async def of_a_loose_terminal(loose_terminal: BusTerminal[Any]) -> None:
