@@ -42,10 +42,10 @@ class Finding(NamedTuple):
     text: str = ""
 
 
-def search_path() -> list[str]:
-    """Return where checkers find the stubs: next to an installed package they find them alone."""
+def stubs() -> Path | None:
+    """Return where the stubs are, if they are not next to the compiled modules."""
     in_checkout = Path(runtime.__file__).parents[1] == ROOT
-    return [str(ROOT / "stubs")] if in_checkout else []
+    return ROOT / "stubs" if in_checkout else None
 
 
 def marked(file: str, text: str, *kinds: str) -> list[Finding]:
@@ -101,7 +101,7 @@ class Mypy:
         self.config = home / "mypy.ini"
         self.config.write_text(
             MYPY.format(
-                path=":".join(search_path()),
+                path=stubs() or "",
                 cache=home / "cache",
                 plugins="runtime.mypy_plugin" if plugin else "",
             ),
@@ -151,12 +151,13 @@ def pyright(home: Path, folder: Path) -> list[Finding]:
     settings = {
         "include": [str(folder)],
         "extraPaths": [str(folder)],
-        "stubPath": next(iter(search_path()), "none"),
         "typeCheckingMode": "strict",
         "pythonVersion": "3.11",
         "enableTypeIgnoreComments": False,
         "reportMissingModuleSource": False,
     }
+    if (path := stubs()) is not None:
+        settings["stubPath"] = str(path)
     config.write_text(json.dumps(settings), encoding="utf-8")
     done = subprocess.run(
         [

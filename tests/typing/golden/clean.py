@@ -107,7 +107,7 @@ notices = MessageRegistry(event_base=ShopEvent)
 letters = MessageRegistry(event_base=object)
 
 shop.factory(WallClock, provides=Clock, lifetime="singleton")
-shop.factory(Repository[Stock])
+shop.factory(Repository, provides=Repository[Stock])
 
 
 @shop.factory(lifetime="singleton")

@@ -154,11 +154,11 @@ class Partly(Command[None]):
     pass
 
 
-async def partly(number: int, command: Partly) -> None: ...
+async def partly(number: int, command: Partly) -> None: ...  # raises: DuplicateHandler
 
 
 registry.register(functools.partial(partly, 1))
-registry.register(functools.partial(partly, 2))  # E: bus-duplicate-handler: Partly
+registry.register(functools.partial(partly, 2))  # E: bus-duplicate-handler: Partly  # raises: nothing
 
 
 class Called(Command[None]):
@@ -166,13 +166,13 @@ class Called(Command[None]):
 
 
 class Caller:
-    def __call__(self, command: Called) -> None: ...
+    def __call__(self, command: Called) -> None: ...  # raises: DuplicateHandler
 
 
 one = Caller()
 registry.register(one)
 registry.register(one)
-registry.register(Caller())  # E: bus-duplicate-handler: Called
+registry.register(Caller())  # E: bus-duplicate-handler: Called  # raises: nothing
 
 
 # --- Imported ones: the line of the registration.
@@ -193,7 +193,7 @@ async def own_get_user(command: GetUser) -> User:
     return User(command.user_id, "Bob")
 
 
-imported.register(shop.get_user)  # E: bus-duplicate-handler: get_user
+imported.register(shop.get_user)  # E: bus-duplicate-handler: get_user  # raises: nothing
 
 
 # --- A registry that is another object under the same name.

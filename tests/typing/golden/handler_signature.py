@@ -600,12 +600,12 @@ class GenericHandler(Generic[U]):  # E: bus-handler-signature: GenericHandler
     def on(self, event: U) -> None: ...
 
 
-class CreatedHandler(GenericHandler[UserCreated]):
+class CreatedHandler(GenericHandler[UserCreated]):  # raises: HandlerSignatureError
     pass
 
 
 registry.register(GenericHandler)
-registry.register(CreatedHandler)  # raises: HandlerSignatureError
+registry.register(CreatedHandler)
 
 
 # --- Methods and callable objects.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from shop import Connection, CountUsers, Mailer, OrderPaid, UserCreated, UserRenamed, open_connection
+from shop import Connection, CountUsers, Mailer, OrderPaid, Pool, UserCreated, UserRenamed, open_connection
 
 from runtime import EventBus, MessageContext, MessageRegistry, use
 
@@ -62,10 +62,10 @@ async def of_another_type(
 
 
 @registry.factory(lifetime="singleton")
-def make_mailer(
+def make_pool(
     connection: Annotated[Connection, use(open_connection)],  # E: bus-lifetime
-) -> Mailer:
-    return Mailer()
+) -> Pool:
+    return Pool()
 
 
 @registry.register
