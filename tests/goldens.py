@@ -75,12 +75,12 @@ def differences(wanted: Iterable[Finding], found: Iterable[Finding]) -> list[str
     wanted, found = list(wanted), list(found)
     places = Counter(each[:3] for each in wanted)
     seen = Counter(each[:3] for each in found)
-    texts = {
-        (*each[:3], number): f": {each.text}" for number, each in enumerate(found)
-    }
+    texts = {(*each[:3], number): f": {each.text}" for number, each in enumerate(found)}
     lines = [
         f"{file}:{line}: {code} is {'missing' if count > 0 else 'too much'}"
-        + "".join(text for key, text in texts.items() if count < 0 and key[:3] == (file, line, code))
+        + "".join(
+            text for key, text in texts.items() if count < 0 and key[:3] == (file, line, code)
+        )
         for (file, line, code), count in sorted(
             {key: places[key] - seen[key] for key in places | seen}.items()
         )

@@ -1,8 +1,8 @@
 """What the golden files say of a registration is what the library does with it."""
 
 from __future__ import annotations
-
 import __future__
+
 import ast
 import re
 import sys
@@ -65,17 +65,18 @@ class Golden:
         for each in self.tree.body:
             code = compile(ast.Module([each], []), str(self.path), "exec", flags, dont_inherit=True)
             try:
-                exec(code, names)  # noqa: S102 -- one of ours
+                exec(code, names)
             except BusError as error:
                 self.note(error, each.lineno)
         for name, function in list(names.items()):
             if name.startswith("wire") and isinstance(function, FunctionType):
-                hints = [kind for each, kind in get_type_hints(function).items() if each != "return"]
-                bases = [get_args(kind)[0] for kind in hints if get_origin(kind) is MessageRegistry]
-                if len(bases) < len(hints):
+                hints = get_type_hints(function)
+                del hints["return"]
+                if any(get_origin(hint) is not MessageRegistry for hint in hints.values()):
                     continue
+                given = [MessageRegistry(event_base=base_of(hint)) for hint in hints.values()]
                 try:
-                    function(*(MessageRegistry(event_base=plain(base)) for base in bases))
+                    function(*given)
                 except BusError as error:
                     self.note(error, function.__code__.co_firstlineno)
         for registry in tuple(self.registries):
@@ -90,7 +91,10 @@ class Golden:
             alone._factories.extend(registry.factories)
             self.try_freeze(alone, spec)
             for key in spec.keys:
-                if issubclass(key, Command) and seen.setdefault(key, spec.identity) != spec.identity:
+                if (
+                    issubclass(key, Command)
+                    and seen.setdefault(key, spec.identity) != spec.identity
+                ):
                     self.blame(spec, "DuplicateHandler")
         for factory in registry.factories:
 
@@ -136,9 +140,10 @@ def first_line(statement: ast.stmt) -> int:
     return min([statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", []))])
 
 
-def plain(annotation: Any) -> type:
+def base_of(registry: Any) -> type:
     """Return a class that is the base of a registry with an annotation."""
-    return annotation if isinstance(annotation, type) and annotation is not Any else object
+    (base,) = get_args(registry)
+    return base if isinstance(base, type) and base is not Any else object
 
 
 @pytest.fixture
