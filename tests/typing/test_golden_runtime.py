@@ -6,7 +6,7 @@ import __future__
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FunctionType, ModuleType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -28,10 +28,27 @@ RAISES = {
 PLACE = re.compile(r"\((?P<file>[^()]+):(?P<line>\d+)\)")
 
 
+class Some(MessageRegistry[object]):
+    """Some of the handlers and the factories of another registry."""
+
+    def __init__(self, handlers: Sequence[HandlerSpec], factories: Sequence[FactorySpec]) -> None:
+        super().__init__(event_base=object)
+        self.chosen = tuple(handlers)
+        self.providing = tuple(factories)
+
+    @property
+    def handlers(self) -> tuple[HandlerSpec, ...]:
+        return self.chosen
+
+    @property
+    def factories(self) -> tuple[FactorySpec, ...]:
+        return self.providing
+
+
 class Golden:
     """A golden file, executed statement by statement; what raises is noted by its statement."""
 
-    def __init__(self, name: str, registries: list[MessageRegistry[Any]]) -> None:
+    def __init__(self, name: str, registries: list[MessageRegistry[object]]) -> None:
         self.path = GOLDEN / name
         self.text = self.path.read_text(encoding="utf-8")
         self.tree = ast.parse(self.text)
@@ -74,7 +91,9 @@ class Golden:
                 del hints["return"]
                 if any(get_origin(hint) is not MessageRegistry for hint in hints.values()):
                     continue
-                given = [MessageRegistry(event_base=base_of(hint)) for hint in hints.values()]
+                given: list[MessageRegistry[object]] = [
+                    MessageRegistry(event_base=base_of(hint)) for hint in hints.values()
+                ]
                 try:
                     function(*given)
                 except BusError as error:
@@ -82,14 +101,11 @@ class Golden:
         for registry in tuple(self.registries):
             self.freeze(registry)
 
-    def freeze(self, registry: MessageRegistry[Any]) -> None:
+    def freeze(self, registry: MessageRegistry[object]) -> None:
         """Wire each handler and each factory by itself, and see which command has several."""
-        seen: dict[type, object] = {}
+        seen: dict[str, object] = {}
         for spec in registry.handlers:
-            alone = MessageRegistry[Any](event_base=object)
-            alone._handlers.append(spec)
-            alone._factories.extend(registry.factories)
-            self.try_freeze(alone, spec)
+            self.try_freeze(Some([spec], registry.factories), spec)
             for key in spec.keys:
                 if (
                     issubclass(key, Command)
@@ -97,18 +113,22 @@ class Golden:
                 ):
                     self.blame(spec, "DuplicateHandler")
         for factory in registry.factories:
+            serving = Some([], [*registry.factories, factory])
+            self.try_freeze(serving, factory, factory.provides)
+
+    def try_freeze(
+        self, registry: Some, spec: HandlerSpec | FactorySpec, wanted: object = None
+    ) -> None:
+        """Freeze, and have something made, if that is wanted."""
+        asking = MessageRegistry(event_base=object)
+        if wanted is not None:
 
             def ask(event: object, wanted: Any) -> None: ...
 
-            ask.__annotations__ = {"event": object, "wanted": factory.provides}
-            alone = MessageRegistry[Any](event_base=object)
-            alone._factories.extend((*registry.factories, factory))
-            alone.register(ask)
-            self.try_freeze(alone, factory)
-
-    def try_freeze(self, registry: MessageRegistry[Any], spec: HandlerSpec | FactorySpec) -> None:
+            ask.__annotations__["wanted"] = wanted
+            asking.register(ask)
         try:
-            BusTerminal(registry).explain(object)
+            BusTerminal(registry, asking).explain(object)
         except BusError as error:
             self.blame(spec, type(error).__name__)
 
@@ -137,7 +157,9 @@ class Golden:
 
 def first_line(statement: ast.stmt) -> int:
     """Return the line at which a statement begins, with its decorators."""
-    return min([statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", []))])
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return min([statement.lineno, *(each.lineno for each in statement.decorator_list)])
+    return statement.lineno
 
 
 def base_of(registry: Any) -> type:
@@ -147,17 +169,18 @@ def base_of(registry: Any) -> type:
 
 
 @pytest.fixture
-def registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[MessageRegistry[Any]]]:
+def registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[MessageRegistry[object]]]:
     """Keep every registry that is made, and import what the golden files share anew."""
-    made = list[MessageRegistry[Any]]()
-    construct: Any = MessageRegistry.__init__
+    made = list[MessageRegistry[object]]()
+    construct: Callable[..., None] = vars(MessageRegistry)["__init__"]
 
-    def keep(registry: MessageRegistry[Any], **options: Any) -> None:
+    def keep(registry: MessageRegistry[object], **options: object) -> None:
         construct(registry, **options)
-        made.append(registry)
+        if not isinstance(registry, Some):
+            made.append(registry)
 
     with monkeypatch.context() as patch:
-        patch.syspath_prepend(str(GOLDEN))
+        patch.setattr(sys, "path", [str(GOLDEN), *sys.path])
         patch.setattr(MessageRegistry, "__init__", keep)
         yield made
         for name in [each for each in sys.modules if each == "shop" or each.startswith("golden_")]:
@@ -165,7 +188,7 @@ def registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[MessageRegistry
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_marks_say_what_raises(name: str, registries: list[MessageRegistry[Any]]) -> None:
+def test_marks_say_what_raises(name: str, registries: list[MessageRegistry[object]]) -> None:
     """A registration that is marked as wrong raises, there or when it is frozen; others do not."""
     golden = Golden(name, registries)
     golden.run()
