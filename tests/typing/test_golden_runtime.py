@@ -106,11 +106,8 @@ class Golden:
         seen: dict[str, object] = {}
         for spec in registry.handlers:
             self.try_freeze(Some([spec], registry.factories), spec)
-            for key in spec.keys:
-                if (
-                    issubclass(key, Command)
-                    and seen.setdefault(key, spec.identity) != spec.identity
-                ):
+            for key in (str(key) for key in spec.keys if issubclass(key, Command)):
+                if seen.setdefault(key, spec.identity) != spec.identity:
                     self.blame(spec, "DuplicateHandler")
         for factory in registry.factories:
             serving = Some([], [*registry.factories, factory])
