@@ -17,6 +17,7 @@ from mypy.options import Options
 from mypy.plugin import FunctionContext, MethodContext, Plugin
 from mypy.types import CallableType, Type, get_proper_type
 
+from runtime.mypy_plugin.bases import is_registry
 from runtime.mypy_plugin.modules import REGISTERING, ModuleView
 from runtime.mypy_plugin.publishing import check_publish, is_of_anything
 from runtime.mypy_plugin.registrations import Registrations
@@ -28,9 +29,9 @@ __version__: Final = hashlib.sha256(
     b"".join(each.read_bytes() for each in sorted(Path(__file__).parent.glob("*.py")))
 ).hexdigest()
 
-REGISTER: Final = "runtime.registry.MessageRegistry."
+METHODS: Final = tuple(f".{name}" for name in REGISTERING)
 APPLIED: Final = " of MessageRegistry"
-"""How mypy names a method that is called without its object being known, as class decorators are."""
+"""How mypy names a method whose object it does not tell, as in a class decorator."""
 VERBS: Final = frozenset(
     f"runtime._bus.EventBus.{verb}" for verb in ("publish", "emit", "offer", "sink")
 )
@@ -43,12 +44,13 @@ class RuntimePlugin(Plugin):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
-        self._modules: dict[TypeChecker, Registrations] = {}
+        self._seen: dict[TypeChecker, Registrations] = {}
 
     def get_method_hook(self, fullname: str) -> Callable[[MethodContext], Type] | None:
         """Look at the methods of registries, and at the verbs of a bus."""
-        if fullname.startswith(REGISTER):
-            return self._on_register if fullname[len(REGISTER) :] in REGISTERING else None
+        # mypy names the class of the object, which may be derived from the registry's.
+        if fullname.endswith(METHODS):
+            return self._on_register
         return self._on_verb if fullname in VERBS else None
 
     def get_function_hook(self, fullname: str) -> Callable[[FunctionContext], Type] | None:
@@ -59,21 +61,23 @@ class RuntimePlugin(Plugin):
 
     def get_additional_indirect_deps(self, file: MypyFile) -> set[str]:
         """Return the modules whose types the findings of a module depend on."""
-        found = (each.view for each in self._modules.values() if each.view.tree is file)
+        found = (each.view for each in self._seen.values() if each.view.tree is file)
         return next((view.consulted for view in found), set())
 
     def _of(self, context: FunctionContext | MethodContext) -> Registrations:
         """Return what checks the module at hand."""
         checker = cast("TypeChecker", context.api)
-        known = self._modules.get(checker)
+        known = self._seen.get(checker)
         if known is None:
-            if len(self._modules) >= MODULES_KEPT:
-                del self._modules[next(iter(self._modules))]
-            known = self._modules[checker] = Registrations(ModuleView(checker))
+            if len(self._seen) >= MODULES_KEPT:
+                del self._seen[next(iter(self._seen))]
+            known = self._seen[checker] = Registrations(ModuleView(checker))
         return known
 
     def _on_register(self, context: MethodContext) -> Type:
         node = context.context
+        if not is_registry(context.type):
+            return context.default_return_type
         if isinstance(node, Decorator):
             decorator = decorator_of(context, node)
             if decorator is not None:
@@ -100,9 +104,11 @@ class RuntimePlugin(Plugin):
         checker = cast("TypeChecker", context.api)
         if isinstance(member, MemberExpr) and applied is not None:
             registry = checker.lookup_type_or_none(member.expr)
-            if registry is not None and isinstance(node, CallExpr):
+            if registry is None or not is_registry(registry):
+                return context.default_return_type
+            if isinstance(node, CallExpr):
                 self._of(context).called(node, registry)
-            elif registry is not None and isinstance(node, (Decorator, ClassDef)):
+            elif isinstance(node, (Decorator, ClassDef)):
                 typ = context.arg_types[0][0]
                 self._of(context).decorated(applied, node, registry, typ)
         return context.default_return_type
@@ -128,5 +134,3 @@ def plugin(version: str) -> type[Plugin]:
     """Return the plugin: what mypy asks for, whatever its version."""
     del version
     return RuntimePlugin
-
-

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mypy.nodes import Context, Expression, FuncDef, IndexExpr, NameExpr, RefExpr, TypeAlias
+from mypy.nodes import Context, Expression, FuncDef, IndexExpr, MemberExpr, NameExpr, TypeAlias
 from mypy.types import Type, UnboundType, UnionType
 
 from runtime.mypy_plugin.modules import ModuleView
@@ -80,7 +80,7 @@ class Annotations:
         return PLAIN if plain else HIDDEN
 
     def _of_alias(self, name: str, alias: TypeAlias, function: FuncDef) -> Annotation:
-        value = self._view.aliases.get(name)
+        value = self._view.values.get(name)
         if value is None or alias.fullname != f"{self._view.tree.fullname}.{name}":
             return HIDDEN
         return self._of_value(value, function)
@@ -88,7 +88,7 @@ class Annotations:
     def _of_value(self, value: Expression, function: FuncDef) -> Annotation:
         if isinstance(value, NameExpr):
             return HIDDEN if isinstance(value.node, TypeAlias) else PLAIN
-        if isinstance(value, IndexExpr) and isinstance(value.base, RefExpr):
+        if isinstance(value, IndexExpr) and isinstance(value.base, (NameExpr, MemberExpr)):
             if is_annotated(value.base.name):
                 return self._parsed(self._source(value), function)
             return HIDDEN

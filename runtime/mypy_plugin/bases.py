@@ -28,7 +28,7 @@ from mypy.types import (
 from runtime.mypy_plugin.findings import any_of
 from runtime.mypy_plugin.modules import ModuleView
 
-__all__ = ("COMMAND", "CONTEXT", "REGISTRY", "Bases", "bases_of", "message_types")
+__all__ = ("COMMAND", "CONTEXT", "REGISTRY", "Bases", "bases_of", "is_registry", "message_types")
 
 COMMAND: Final = "runtime.messages.Command"
 DEAD_LETTER: Final = "runtime.messages.DeadLetter"
@@ -84,10 +84,18 @@ def bases_of(view: ModuleView, registry: Expression | None, typ: Type) -> Bases 
     if info is None:
         return None
     base = get_proper_type(map_instance_to_supertype(found, info).args[0])
-    items = [get_proper_type(each) for each in base.items] if isinstance(base, UnionType) else [base]
+    items = (
+        [get_proper_type(each) for each in base.items] if isinstance(base, UnionType) else [base]
+    )
     events = [each.type for each in items if isinstance(each, Instance)]
     known = len(events) == len(items) and not any(each.is_protocol for each in events)
     return Bases(tuple(events) if known else (), command_base(view, registry))
+
+
+def is_registry(typ: Type) -> bool:
+    """Say whether something is a registry."""
+    found = get_proper_type(typ)
+    return isinstance(found, Instance) and found.type.has_base(REGISTRY)
 
 
 def command_base(view: ModuleView, registry: Expression | None) -> str:
@@ -98,7 +106,7 @@ def command_base(view: ModuleView, registry: Expression | None) -> str:
             given = dict(zip(made.rvalue.arg_names, made.rvalue.args, strict=True))
             base = given.get("command_base")
             if isinstance(base, RefExpr) and isinstance(base.node, TypeInfo):
-                return base.node.fullname
+                return base.node.fullname if view.is_bound_once(registry.node) else COMMAND
     return COMMAND
 
 
@@ -118,4 +126,3 @@ def message_types(typ: Type) -> list[ProperType] | None:
             return None
         items += more
     return items
-

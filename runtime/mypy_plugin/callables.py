@@ -108,8 +108,7 @@ def callable_of(view: ModuleView, value: Value | None) -> Called | None:
         return Called(found.name, value, found.function, (), None, found.written, flaw)
     if isinstance(value, Object):
         method = value.info.get_method("__call__")
-        found = method_of(view, method, value.identity)
-        return found
+        return method_of(view, method, value.identity)
     if isinstance(value, Partial):
         return of_partial(view, value)
     return None

@@ -46,14 +46,18 @@ class Dependencies:
                 continue
             self._check(called, each, "scoped", is_closed=is_closed)
 
-    def check_factory(
-        self, value: Value | None, lifetime: str | None, *, is_closed: bool
-    ) -> None:
+    def check_value(self, value: Value | None, lifetime: str | None, *, is_closed: bool) -> None:
         """Check what a factory, or a class that is built, asks for."""
         if isinstance(value, TypeInfo):
             called = method_of(self._view, value.get_method("__init__"), value)
         else:
             called = callable_of(self._view, value)
+        self.check_factory(called, lifetime, is_closed=is_closed)
+
+    def check_factory(
+        self, called: Called | None, lifetime: str | None, *, is_closed: bool
+    ) -> None:
+        """Check what a factory asks for."""
         if called is None or called.written is None:
             return
         key = (called.written, lifetime or "", is_closed)
@@ -126,7 +130,7 @@ class Dependencies:
             )
             report(self._view.checker, text, parameter.written, LIFETIME)
             return
-        self.check_factory(factory, lives, is_closed=is_closed)
+        self.check_value(factory, lives, is_closed=is_closed)
 
     def fits(self, made: Type, wanted: Type) -> bool:
         """Say whether what a factory gives is what is asked for, as far as that is certain."""

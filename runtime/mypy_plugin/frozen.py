@@ -10,27 +10,22 @@ from mypy.nodes import (
     Block,
     CallExpr,
     ClassDef,
-    Context,
     Decorator,
     Expression,
     ExpressionStmt,
-    ForStmt,
     FuncDef,
-    IfStmt,
-    MatchStmt,
     MemberExpr,
     NameExpr,
     Node,
     RefExpr,
     Statement,
-    TryStmt,
     Var,
-    WhileStmt,
     WithStmt,
 )
-from mypy.traverser import TraverserVisitor
+from mypy.traverser import NameAndMemberCollector
 
 from runtime.mypy_plugin.modules import REGISTERING, TERMINAL, ModuleView
+from runtime.mypy_plugin.walking import blocks_of
 
 __all__ = ("frozen_sites",)
 
@@ -58,12 +53,11 @@ def frozen_sites(view: ModuleView, function: FuncDef) -> dict[Node, str]:
     finder.block(function.body, State(), None)
     if not finder.found:
         return {}
-    uses = Uses()
-    function.body.accept(uses)
+    lines = uses_in(function)
     return {
         site: registry.name
         for site, (registry, since) in finder.found.items()
-        if not any(line >= since for line in uses.lines.get(registry, ()))
+        if not any(line >= since for line in lines.get(registry, ()))
     }
 
 
@@ -147,42 +141,20 @@ class Finder:
         self, expression: Expression, site: Node, state: State, since: int | None
     ) -> None:
         member = expression.callee if isinstance(expression, CallExpr) else expression
-        if isinstance(member, MemberExpr) and member.name in REGISTERING:
-            registry = member.expr
-            if isinstance(registry, NameExpr) and isinstance(registry.node, Var):
-                if registry.node in state.open:
-                    self.found[site] = registry.node, since or member.line + 1
+        if not isinstance(member, MemberExpr) or member.name not in REGISTERING:
+            return
+        registry = member.expr.node if isinstance(member.expr, NameExpr) else None
+        if isinstance(registry, Var) and registry in state.open:
+            self.found[site] = registry, since or member.line + 1
 
 
-def blocks_of(statement: Statement) -> list[tuple[Block | None, bool]]:
-    """Return the blocks of a statement, and whether they may run more than once."""
-    if isinstance(statement, IfStmt):
-        return [(each, False) for each in (*statement.body, statement.else_body)]
-    if isinstance(statement, (ForStmt, WhileStmt)):
-        return [(statement.body, True), (statement.else_body, False)]
-    if isinstance(statement, TryStmt):
-        blocks = (statement.body, *statement.handlers, statement.else_body, statement.finally_body)
-        return [(each, False) for each in blocks]
-    if isinstance(statement, MatchStmt):
-        return [(each, False) for each in statement.bodies]
-    return []
-
-
-class Uses(TraverserVisitor):
-    """Where names are used for anything but to register something."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: dict[Var, list[int]] = {}
-
-    def visit_member_expr(self, o: MemberExpr, /) -> None:
-        """Leave out the registry that something is registered on."""
-        if o.name not in REGISTERING or not isinstance(o.expr, NameExpr):
-            super().visit_member_expr(o)
-
-    def visit_name_expr(self, o: NameExpr, /) -> None:
-        """Note a use."""
-        if isinstance(o.node, Var):
-            self.lines.setdefault(o.node, []).append(o.line)
-
-
+def uses_in(function: FuncDef) -> dict[Var, list[int]]:
+    """Return the lines where names are used for anything but to register something."""
+    collector = NameAndMemberCollector()
+    function.body.accept(collector)
+    registering = {each.expr for each in collector.member_exprs if each.name in REGISTERING}
+    lines: dict[Var, list[int]] = {}
+    for each in collector.name_exprs:
+        if isinstance(each.node, Var) and each not in registering:
+            lines.setdefault(each.node, []).append(each.line)
+    return lines

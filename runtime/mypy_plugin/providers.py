@@ -19,7 +19,6 @@ from mypy.nodes import (
     TypeInfo,
     Var,
 )
-from mypy.traverser import TraverserVisitor
 from mypy.types import (
     AnyType,
     CallableType,
@@ -35,15 +34,16 @@ from mypy.typevars import fill_typevars_with_any
 
 from runtime.mypy_plugin.bases import REGISTRY
 from runtime.mypy_plugin.callables import Called, callable_of
-from runtime.mypy_plugin.modules import TERMINAL, ModuleView
+from runtime.mypy_plugin.modules import ModuleView
 from runtime.mypy_plugin.replies import supertype
 from runtime.mypy_plugin.values import Partial, Value, Values
 
-__all__ = ("Providers", "argument", "is_built_in")
+__all__ = ("Providers", "argument", "is_built_in", "made_by_call")
 
 MANAGERS: Final = frozenset(
     {"contextlib.AbstractContextManager", "contextlib.AbstractAsyncContextManager"}
 )
+CALLABLE: Final = frozenset({"typing.Callable", "collections.abc.Callable"})
 WRAPPED: Final = frozenset(
     {"contextlib._GeneratorContextManager", "contextlib._AsyncGeneratorContextManager"}
 )
@@ -115,16 +115,16 @@ class Providers:
 
     def _factories(self) -> list[ProperType | None]:
         found: list[ProperType | None] = []
-        for each in self._view.factories:
-            given: Decorator | ClassDef | Expression | None = self._view.factory_of.get(each)
+        for each in self._view.calls.factories:
+            given: Decorator | ClassDef | Expression | None = self._view.decorated.get(each)
             provides: Expression | None = None
             if isinstance(each, CallExpr):
                 provides = argument(each, "provides")
                 if given is None and each.args:
                     given = each.args[0]
             if provides is not None:
-                # What is no name of a class is none of a built-in one, or unknown.
-                found.append(self.type_of(provides))
+                if not is_function_type(provides):
+                    found.append(self.type_of(provides))
             elif given is not None:
                 found += self._made_by_registered(given)
         return found
@@ -148,45 +148,25 @@ class Providers:
         return [self.made_by(value)]
 
     def _has_strangers(self) -> bool:
-        for call in self._view.terminals:
+        for call in self._view.calls.terminals:
             if argument(call, "resolver") is not None:
                 return True
             for kind, each in zip(call.arg_kinds, call.args, strict=True):
                 if kind.is_star() or (kind.is_positional() and not self.is_made_here(each)):
                     return True
-        finder = GivenAway(self)
-        for each in self._view.tree.defs:
-            each.accept(finder)
-        return finder.found
-
-
-class GivenAway(TraverserVisitor):
-    """Find registries that are handed to somebody who may do anything with them."""
-
-    def __init__(self, providers: Providers) -> None:
-        super().__init__()
-        self._providers = providers
-        self.found = False
-
-    def visit_call_expr(self, o: CallExpr, /) -> None:
-        """Look at what is given to a call."""
-        callee = o.callee
-        is_terminal = isinstance(callee, RefExpr) and (
-            callee.fullname == TERMINAL or callee.name == "include"
+        return any(
+            self._is_registry(each.expr if isinstance(each, StarExpr) else each)
+            for call in self._view.calls.others
+            for each in call.args
         )
-        if not is_terminal:
-            for each in o.args:
-                inner = each.expr if isinstance(each, StarExpr) else each
-                self.found = self.found or self._is_registry(inner)
-        super().visit_call_expr(o)
 
     def _is_registry(self, expression: Expression) -> bool:
-        if not isinstance(expression, NameExpr) or not self._providers.is_made_here(expression):
+        """Say whether a registry of this module is handed to somebody who may add to it."""
+        if not isinstance(expression, NameExpr) or not self.is_made_here(expression):
             return False
-        node = expression.node
-        found = None if not isinstance(node, Var) or node.type is None else node.type
-        typ = None if found is None else get_proper_type(found)
-        return isinstance(typ, Instance) and supertype(typ, REGISTRY) is not None
+        typ = expression.node.type if isinstance(expression.node, Var) else None
+        found = None if typ is None else get_proper_type(typ)
+        return isinstance(found, Instance) and supertype(found, REGISTRY) is not None
 
 
 def made_by_call(called: Called) -> ProperType | None:
@@ -212,6 +192,12 @@ def made_by_call(called: Called) -> ProperType | None:
     if result.type.has_base("typing.Awaitable"):
         return None
     return known(result)
+
+
+def is_function_type(expression: Expression) -> bool:
+    """Say whether an expression is ``Callable[...]``."""
+    base = expression.base if isinstance(expression, IndexExpr) else None
+    return isinstance(base, RefExpr) and base.fullname in CALLABLE
 
 
 def known(typ: Type) -> ProperType | None:

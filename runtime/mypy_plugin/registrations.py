@@ -34,7 +34,7 @@ from runtime.mypy_plugin.findings import (
 )
 from runtime.mypy_plugin.frozen import frozen_sites
 from runtime.mypy_plugin.modules import ModuleView
-from runtime.mypy_plugin.providers import Providers, argument
+from runtime.mypy_plugin.providers import Providers, argument, made_by_call
 from runtime.mypy_plugin.replies import check_reply
 from runtime.mypy_plugin.signatures import Options, Signatures
 from runtime.mypy_plugin.values import Value, Values
@@ -147,7 +147,7 @@ class Registrations:
         if isinstance(given.value, TypeInfo):
             handlers = self._signatures.methods(given.value, bases, given.at)
             lives = (options.lifetime or "scoped") if options.is_known else None
-            self._dependencies.check_factory(given.value, lives, is_closed=is_closed)
+            self._dependencies.check_value(given.value, lives, is_closed=is_closed)
         elif given.called is not None:
             handlers = [given.called]
         for each in handlers:
@@ -165,14 +165,12 @@ class Registrations:
             return
         first = handler.parameters[0].type
         items = None if first is None else message_types(first)
-        if not self.view.is_bound_once(registry):
-            return
         for each in items or ():
             if not isinstance(each, Instance) or not each.type.has_base(COMMAND):
                 continue
             key = (registry, place.function, each.type.fullname)
             other = self._handled.setdefault(key, handler)
-            if other.identity != handler.identity:
+            if other.identity != handler.identity and self.view.is_bound_once(registry):
                 text = (
                     f"{handler.name}: the command {each.type.name} has a handler already, "
                     f"{other.name}, and a command has one: remove one of them, or register them "
@@ -188,7 +186,10 @@ class Registrations:
         told = options_of(options)
         lifetime = (told.lifetime or "scoped") if told.is_known else None
         is_closed = self._providers.is_made_here(site.registry)
-        self._dependencies.check_factory(given.value, lifetime, is_closed=is_closed)
+        if given.called is None:
+            self._dependencies.check_value(given.value, lifetime, is_closed=is_closed)
+        else:
+            self._dependencies.check_factory(given.called, lifetime, is_closed=is_closed)
         if not told.is_known:
             return
         if provides is None:
@@ -216,7 +217,10 @@ class Registrations:
     def _check_provides(self, given: Given, provides: Expression) -> None:
         """Report a factory that gives something else than what it is registered for."""
         wanted = self._providers.type_of(provides)
-        made = self._providers.made_by(given.value)
+        if given.is_decorated and given.called is not None:
+            made = made_by_call(given.called)
+        else:
+            made = self._providers.made_by(given.value)
         if isinstance(given.value, LambdaExpr):
             made = self._providers.made_by_lambda(given.value)
         if wanted is None or made is None or self._dependencies.fits(made, wanted):

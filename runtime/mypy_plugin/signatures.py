@@ -142,9 +142,7 @@ class Signatures:
             ), first
         return self._wrong_message(first, bases)
 
-    def _wrong_message(
-        self, first: Parameter, bases: Bases
-    ) -> tuple[str, Parameter | None] | None:
+    def _wrong_message(self, first: Parameter, bases: Bases) -> tuple[str, Parameter | None] | None:
         items = None if first.type is None else message_types(first.type)
         for each in items or ():
             if isinstance(each, NoneType):
@@ -177,8 +175,12 @@ class Signatures:
             if each.type is None or each.has_default:
                 continue
             found = self._context_in(each.type)
-            if found is None and is_context(each.type) and self._annotation(called, each).is_annotated:
-                found = each.type
+            if (
+                found is None
+                and is_context(each.type)
+                and self._annotation(called, each).is_annotated
+            ):
+                found = get_proper_type(each.type)
             if found is not None and self._annotation(called, each).use is None:
                 context = show(self._view.checker, found)
                 return (
@@ -195,8 +197,9 @@ class Signatures:
     def _context_in(self, typ: Type) -> ProperType | None:
         """Return the context class that an annotation is made of, if it is not just that."""
         found = get_proper_type(typ)
-        inner = [found.item] if isinstance(found, TypeType) else []
-        inner = found.items if isinstance(found, UnionType) else [*inner]
+        inner: list[Type] = [found.item] if isinstance(found, TypeType) else []
+        if isinstance(found, UnionType):
+            inner = found.items
         return next((get_proper_type(each) for each in inner if is_context(each)), None)
 
     def _guard_flaw(self, called: Called) -> tuple[str, Parameter | None] | None:

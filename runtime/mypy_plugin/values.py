@@ -14,13 +14,14 @@ from mypy.nodes import (
     LambdaExpr,
     MemberExpr,
     MypyFile,
-    NameExpr,
     OverloadedFuncDef,
     RefExpr,
     SymbolNode,
-    TypeAlias as AliasNode,
     TypeInfo,
     Var,
+)
+from mypy.nodes import (
+    TypeAlias as AliasNode,
 )
 from mypy.types import Instance, Type, get_proper_type
 
