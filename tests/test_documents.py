@@ -15,8 +15,8 @@ DOCS = ROOT / "docs"
 DOCUMENTS = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^ *```(.*)\n((?:.*\n)*?) *```$", re.MULTILINE)
 OUTPUT = 'text title="prints"'
-# What is not run: a shell's lines, and text that is no program.
-NOT_RUN = {"console", "text", OUTPUT}
+# What is not run: a shell's lines, text that is no program, and what a type checker refuses.
+NOT_RUN = {"console", "text", OUTPUT, 'python title="wrong"'}
 # Of ididi 1.8.4, on CPython 3.13 and later.
 TYPE_PARAMS = "ignore:Failing to pass a value:DeprecationWarning:ididi.utils.typing_utils"
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)")

@@ -106,7 +106,7 @@ class Golden:
         seen: dict[str, object] = {}
         for spec in registry.handlers:
             self.try_freeze(Some([spec], registry.factories), spec)
-            for key in (str(key) for key in spec.keys if issubclass(key, Command)):
+            for key in (str(key) for key in spec.keys if Command in key.__mro__):
                 if seen.setdefault(key, spec.identity) != spec.identity:
                     self.blame(spec, "DuplicateHandler")
         for factory in registry.factories:
