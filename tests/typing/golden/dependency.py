@@ -5,7 +5,6 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import (
     AsyncGenerator,
-    AsyncIterator,
     Awaitable,
     Callable,
     Coroutine,
@@ -204,49 +203,6 @@ async def given(
     scope: Scope[UserEvent],
     terminal: BusTerminal[UserEvent],
 ) -> None: ...
-
-
-# --- A factory of this module provides it, before or after, also on another registry.
-
-providing = MessageRegistry(event_base=UserEvent)
-
-
-@providing.register
-async def provided_later(event: UserCreated, name: str) -> None: ...
-
-
-@providing.factory
-def make_name() -> str:
-    return "Ada"
-
-
-@providing.register
-async def provided(event: UserCreated, name: str) -> None: ...
-
-
-@providing.factory(lifetime="singleton")
-def make_numbers() -> list[int]:
-    return []
-
-
-@providing.register
-async def provided_list(event: UserCreated, numbers: list[int]) -> None: ...
-
-
-@providing.factory
-async def make_weights() -> AsyncIterator[dict[str, float]]:
-    yield {}
-
-
-@providing.register
-async def provided_mapping(event: UserCreated, weights: dict[str, float]) -> None: ...
-
-
-providing.factory(lambda: b"", provides=bytes, lifetime="singleton")
-
-
-@providing.register
-async def provided_bytes(event: UserCreated, data: bytes) -> None: ...
 
 
 # --- Classes that are registered, and factories, have parameters of their own.
