@@ -70,6 +70,8 @@ class Signatures:
         names = dict.fromkeys(
             name for base in reversed(owner.mro[:-1]) for name in base.names if name[0] != "_"
         )
+        for base in owner.mro[:-1]:
+            self._view.depend_on(base)
         found: list[Called] = []
         certain = not owner.fallback_to_any
         for name in names:
@@ -107,6 +109,9 @@ class Signatures:
         if inherited and any(isinstance(each, TypeVarType) for each in items):
             # What it stands for here is not what the runtime reads.
             return None
+        for each in items:
+            if isinstance(each, Instance):
+                self._view.depend_on(each.type)
         taken = [bases.take(each) for each in items]
         if any(taken):
             return True
@@ -145,6 +150,8 @@ class Signatures:
     def _wrong_message(self, first: Parameter, bases: Bases) -> tuple[str, Parameter | None] | None:
         items = None if first.type is None else message_types(first.type)
         for each in items or ():
+            if isinstance(each, Instance):
+                self._view.depend_on(each.type)
             if isinstance(each, NoneType):
                 text = f"parameter `{first.name}` may be None, but a message is never None"
                 return f"{text}; leave it out", first
