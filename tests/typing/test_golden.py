@@ -1,9 +1,11 @@
 """Each checker says about the golden files what their marks say, and nothing else."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,6 +173,7 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.now = time.time()
         self.files = ("messages.py", "services.py", "handlers.py")
 
     def write(self, handlers: str = HANDLERS, **changed: str) -> None:
@@ -178,9 +181,12 @@ class Project:
         texts = (MESSAGES.format(**values), SERVICES.format(**values), handlers)
         for name, text in zip(self.files, texts, strict=True):
             path = self.folder / name
-            # What is as it was keeps its time.
+            # What is as it was keeps its time; what is not is a second younger, since a checker
+            # may look no closer.
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 path.write_text(text, encoding="utf-8")
+                self.now += 1
+                os.utime(path, (self.now, self.now))
 
 
 @pytest.fixture(scope="module", params=["cache", "daemon"])

@@ -14,7 +14,7 @@ import pytest
 from goldens import FILES, GOLDEN, marked
 
 from runtime import BusTerminal, Command, MessageRegistry
-from runtime.errors import BusError
+from runtime.errors import BusError, ProviderError
 from runtime.lifetimes import FactorySpec
 from runtime.signature import HandlerSpec, describe
 
@@ -116,7 +116,10 @@ class Golden:
     def try_freeze(
         self, registry: Some, spec: HandlerSpec | FactorySpec, wanted: object = None
     ) -> None:
-        """Freeze, and have something made, if that is wanted."""
+        """Freeze, and have something made, if that is wanted.
+
+        What is missing may come from another registry of the file: a terminal may be given both.
+        """
         asking = MessageRegistry(event_base=object)
         if wanted is not None:
 
@@ -124,8 +127,13 @@ class Golden:
 
             ask.__annotations__["wanted"] = wanted
             asking.register(ask)
+        everything = [each for other in self.registries for each in other.factories]
         try:
-            BusTerminal(registry, asking).explain(object)
+            try:
+                BusTerminal(registry, asking).explain(object)
+            except ProviderError:
+                whole = Some(registry.handlers, [*everything, *registry.factories])
+                BusTerminal(whole, asking).explain(object)
         except BusError as error:
             self.blame(spec, type(error).__name__)
 

@@ -178,6 +178,16 @@ class Repository:
 
 
 Port = NewType("Port", int)
+Level = NewType("Level", int)
+
+
+class Reader(Protocol):
+    def read(self) -> str: ...
+
+
+class Vault(ABC):
+    @abstractmethod
+    async def lock(self) -> None: ...
 
 
 @registry.register
@@ -185,15 +195,19 @@ async def built(event: UserCreated, repository: Repository, settings: Settings) 
 
 
 @registry.register
-async def clock(event: UserCreated, clock: Clock) -> None: ...  # raises: ProviderError
+async def reader(event: UserCreated, reader: Reader) -> None: ...  # raises: ProviderError
 
 
 @registry.register
-async def store(event: UserCreated, store: Store) -> None: ...  # raises: ProviderError
+async def vault(event: UserCreated, vault: Vault) -> None: ...  # raises: ProviderError
 
 
 @registry.register
-async def of_a_new_type(event: UserCreated, port: Port) -> None: ...  # raises: ProviderError
+async def of_a_new_type(event: UserCreated, level: Level) -> None: ...  # raises: ProviderError
+
+
+@registry.register
+async def provided_below(event: UserCreated, clock: Clock, store: Store, port: Port) -> None: ...
 
 
 @registry.register

@@ -71,4 +71,4 @@ async def of_elsewhere(event: shop.OrderPaid, amount: complex) -> None: ...  # r
 
 def wire(registry: MessageRegistry[UserEvent]) -> None:
     @registry.register
-    async def of_a_parameter(event: UserCreated, amount: complex) -> None: ...
+    async def of_a_parameter(event: UserCreated, amount: complex) -> None: ...  # raises: ProviderError
