@@ -131,7 +131,7 @@ def of_function(
     if function.fullname.startswith("builtins."):
         return built_in(identity, function.fullname)
     here = view.is_here(function)
-    view.consulted.add(function.fullname.rpartition(".")[0])
+    view.depend_on(function)
     typ = get_proper_type(function.type)
     typed = typ if isinstance(typ, CallableType) else None
     parameters = tuple(

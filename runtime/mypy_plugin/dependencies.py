@@ -6,7 +6,7 @@ from typing import Final
 
 from mypy.nodes import Context, FuncDef, TypeInfo
 from mypy.subtypes import is_subtype
-from mypy.types import AnyType, Type, get_proper_type, has_type_vars
+from mypy.types import AnyType, Instance, Type, get_proper_type, has_type_vars
 
 from runtime.mypy_plugin.annotations import Annotations, Use
 from runtime.mypy_plugin.callables import Called, Parameter, callable_of, method_of
@@ -136,6 +136,9 @@ class Dependencies:
         """Say whether what a factory gives is what is asked for, as far as that is certain."""
         if has_type_vars(made) or has_type_vars(wanted):
             return True
+        for each in (get_proper_type(made), get_proper_type(wanted)):
+            if isinstance(each, Instance):
+                self._view.depend_on(each.type)
         return is_subtype(made, wanted, options=self._view.checker.options)
 
 

@@ -37,6 +37,7 @@ from mypy.nodes import (
     Var,
     WithStmt,
 )
+from mypy.server.trigger import make_trigger, make_wildcard_trigger
 
 from runtime.mypy_plugin.walking import blocks_of, nodes_in
 
@@ -104,6 +105,20 @@ class ModuleView:
     def is_bound_once(self, var: Var) -> bool:
         """Say whether a name stands for one object, as far as this module shows."""
         return bool(self.calls) and len(self._bindings.get(var, ())) <= 1
+
+    def depend_on(self, node: FuncDef | TypeInfo) -> None:
+        """Have what is checked now checked again when a function or a class changes."""
+        if self.is_here(node):
+            return
+        owner = node if isinstance(node, TypeInfo) else node.info
+        self.consulted.add(owner.module_name if owner else node.fullname.rpartition(".")[0])
+        target = self.checker.errors.current_target()
+        if target is not None:
+            triggers = [make_trigger(node.fullname)]
+            if isinstance(node, TypeInfo):
+                triggers.append(make_wildcard_trigger(node.fullname))
+            for each in triggers:
+                self.tree.plugin_deps.setdefault(each, set()).add(target)
 
     def _visit(
         self, statements: list[Statement], function: FuncDef | None, *, is_conditional: bool

@@ -50,12 +50,16 @@ class Signatures:
 
     def check(self, called: Called, bases: Bases, options: Options, site: Context) -> bool:
         """Say whether a function can be a handler, after reporting why not."""
-        flaw = self._flaw(called, bases) or self._misplaced(called, options)
-        if flaw is None:
-            flaw = self._context_flaw(called)
+        flaw = self._flaw(called, bases) or self._context_flaw(called)
         if flaw is not None:
             self._report(called, flaw, site)
-        return flaw is None
+            return False
+        misplaced = self._misplaced(called, options)
+        if misplaced is not None:
+            # The function is right, its registration is not.
+            text = f"{called.name} cannot be registered like this: {misplaced}"
+            report(self._view.checker, text, site, HANDLER_SIGNATURE)
+        return True
 
     def check_guard(self, called: Called, bases: Bases, site: Context) -> None:
         """Report why a function cannot be a guard, unless mypy does."""
@@ -70,6 +74,8 @@ class Signatures:
         names = dict.fromkeys(
             name for base in reversed(owner.mro[:-1]) for name in base.names if name[0] != "_"
         )
+        for base in owner.mro[:-1]:
+            self._view.depend_on(base)
         found: list[Called] = []
         certain = not owner.fallback_to_any
         for name in names:
@@ -107,6 +113,9 @@ class Signatures:
         if inherited and any(isinstance(each, TypeVarType) for each in items):
             # What it stands for here is not what the runtime reads.
             return None
+        for each in items:
+            if isinstance(each, Instance):
+                self._view.depend_on(each.type)
         taken = [bases.take(each) for each in items]
         if any(taken):
             return True
@@ -145,6 +154,8 @@ class Signatures:
     def _wrong_message(self, first: Parameter, bases: Bases) -> tuple[str, Parameter | None] | None:
         items = None if first.type is None else message_types(first.type)
         for each in items or ():
+            if isinstance(each, Instance):
+                self._view.depend_on(each.type)
             if isinstance(each, NoneType):
                 text = f"parameter `{first.name}` may be None, but a message is never None"
                 return f"{text}; leave it out", first
@@ -156,17 +167,17 @@ class Signatures:
                 ), first
         return None
 
-    def _misplaced(self, called: Called, options: Options) -> tuple[str, None] | None:
+    def _misplaced(self, called: Called, options: Options) -> str | None:
         """Return what is wrong with the options of a function's registration."""
         method = called.function is not None and isinstance(called.identity, tuple)
         if not options.is_known or called.function is None or called.decorated is not None:
             return None
         if options.lifetime is not None and not method:
-            return "lifetime= is for classes; a function has no instance that could live", None
+            return "lifetime= is for classes; a function has no instance that could live"
         if options.in_thread and called.is_async:
             return (
                 "in_thread=True is for synchronous handlers; an asynchronous one runs on the loop"
-            ), None
+            )
         return None
 
     def _context_flaw(self, called: Called) -> tuple[str, Parameter | None] | None:
