@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from mypy.nodes import Context, Expression, FuncDef, IndexExpr, MemberExpr, NameExpr, TypeAlias
 from mypy.types import Type, UnboundType, UnionType
 
@@ -20,8 +20,7 @@ USE: Final = "runtime.lifetimes.use"
 LIFETIMES: Final = frozenset({"singleton", "actor", "scoped", "transient"})
 
 
-@dataclass(frozen=True)
-class Use:
+class Use(msgspec.Struct, frozen=True):
     """A `use(...)` in an annotation."""
 
     factory: ast.expr
@@ -34,8 +33,7 @@ class Use:
         return ast.unparse(self.factory)
 
 
-@dataclass(frozen=True)
-class Annotation:
+class Annotation(msgspec.Struct, frozen=True):
     """What is known of an annotation besides its type."""
 
     is_certain: bool = True

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from mypy.maptype import map_instance_to_supertype
 from mypy.nodes import CallExpr, Expression, NameExpr, RefExpr, TypeInfo, Var
 from mypy.types import (
@@ -36,8 +36,7 @@ CONTEXT: Final = "runtime._context.MessageContext"
 REGISTRY: Final = "runtime.registry.MessageRegistry"
 
 
-@dataclass(frozen=True)
-class Bases:
+class Bases(msgspec.Struct, frozen=True):
     """The classes that a registry's messages derive from."""
 
     events: tuple[TypeInfo, ...]

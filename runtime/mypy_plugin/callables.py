@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from mypy.nodes import (
     ARG_NAMED,
     ARG_NAMED_OPT,
@@ -30,8 +29,7 @@ from runtime.mypy_plugin.values import Method, Object, Partial, Value
 __all__ = ("Called", "Parameter", "callable_of", "method_of", "of_decorated")
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(msgspec.Struct, frozen=True):
     """One parameter."""
 
     name: str
@@ -47,8 +45,7 @@ class Parameter:
         return self.kind.is_optional()
 
 
-@dataclass(frozen=True)
-class Called:
+class Called(msgspec.Struct, frozen=True):
     """A function that will be called, as it is seen by who registers it."""
 
     name: str
@@ -134,17 +131,17 @@ def of_function(
     view.depend_on(function)
     typ = get_proper_type(function.type)
     typed = typ if isinstance(typ, CallableType) else None
+    types = None if typed is None else typed.arg_types
     parameters = tuple(
-        Parameter(
-            name or "",
-            kind,
-            None if typed is None else annotation_of(typed.arg_types[number]),
-            function.arguments[number] if here else None,
-        )
-        for number, (name, kind) in enumerate(
-            zip(function.arg_names, function.arg_kinds, strict=True)
-        )
-        if number >= skip
+        [
+            Parameter(
+                function.arg_names[number] or "",
+                function.arg_kinds[number],
+                None if types is None else annotation_of(types[number]),
+                function.arguments[number] if here else None,
+            )
+            for number in range(skip, len(function.arg_kinds))
+        ]
     )
     result = None if typed is None else annotation_of(typed.ret_type)
     name = f"{function.info.name}.{function.name}" if function.info else function.name

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+import msgspec
 from mypy.nodes import (
     AssignmentStmt,
     AwaitExpr,
@@ -30,13 +29,12 @@ from runtime.mypy_plugin.walking import blocks_of
 __all__ = ("frozen_sites",)
 
 
-@dataclass
-class State:
+class State(msgspec.Struct):
     """What is known at a statement."""
 
-    given: dict[Var, tuple[Var, ...]] = field(default_factory=dict[Var, tuple[Var, ...]])
+    given: dict[Var, tuple[Var, ...]] = msgspec.field(default_factory=dict[Var, tuple[Var, ...]])
     """The registries of each terminal that has a name."""
-    open: set[Var] = field(default_factory=set[Var])
+    open: set[Var] = msgspec.field(default_factory=set[Var])
     """The registries whose terminal is open."""
 
     def copy(self) -> State:

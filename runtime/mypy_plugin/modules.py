@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from mypy.checker import TypeChecker
 from mypy.nodes import (
     GDEF,
@@ -47,8 +47,7 @@ REGISTERING: Final = frozenset({"register", "factory", "guard"})
 TERMINAL: Final = "runtime.terminal.BusTerminal"
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where a statement stands."""
 
     function: FuncDef | None
@@ -82,6 +81,7 @@ class ModuleView:
         """The modules whose types findings depend on."""
         self._bindings: dict[Var, list[AssignmentStmt | None]] = {}
         self._calls: Calls | None = None
+        self._dependencies: set[tuple[FuncDef | TypeInfo, str | None]] = set()
         self._visit(self.tree.defs, None, is_conditional=False)
 
     @property
@@ -108,11 +108,12 @@ class ModuleView:
 
     def depend_on(self, node: FuncDef | TypeInfo) -> None:
         """Have what is checked now checked again when a function or a class changes."""
-        if self.is_here(node):
+        target = self.checker.errors.current_target()
+        if (node, target) in self._dependencies or self.is_here(node):
             return
+        self._dependencies.add((node, target))
         owner = node if isinstance(node, TypeInfo) else node.info
         self.consulted.add(owner.module_name if owner else node.fullname.rpartition(".")[0])
-        target = self.checker.errors.current_target()
         if target is not None:
             triggers = [make_trigger(node.fullname)]
             if isinstance(node, TypeInfo):

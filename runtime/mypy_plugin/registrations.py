@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from mypy.nodes import (
     CallExpr,
     ClassDef,
@@ -42,8 +41,7 @@ from runtime.mypy_plugin.values import Value, Values
 __all__ = ("Registrations",)
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(msgspec.Struct, frozen=True):
     """One thing that is registered."""
 
     value: Value | None
@@ -52,8 +50,7 @@ class Given:
     is_decorated: bool = False
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(msgspec.Struct, frozen=True):
     """One place where something is registered on a registry."""
 
     registry: Expression

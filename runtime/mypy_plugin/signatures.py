@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from mypy.nodes import ARG_STAR, ARG_STAR2, Context, Decorator, FuncDef, TypeInfo, Var
 from mypy.subtypes import is_subtype
 from mypy.types import (
@@ -29,8 +28,7 @@ from runtime.mypy_plugin.modules import ModuleView
 __all__ = ("Options", "Signatures")
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """What `register` was told, as far as it is written out."""
 
     lifetime: str | None = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 from typing import TypeAlias
 
+import msgspec
 from mypy.nodes import (
     CallExpr,
     Decorator,
@@ -32,8 +32,7 @@ __all__ = ("Function", "Method", "Object", "Partial", "Value", "Values")
 Function: TypeAlias = FuncDef | Decorator | OverloadedFuncDef
 
 
-@dataclass(frozen=True)
-class Method:
+class Method(msgspec.Struct, frozen=True):
     """A method, bound to its object or class unless it is had from the class."""
 
     function: Function
@@ -42,16 +41,14 @@ class Method:
     is_bound: bool = True
 
 
-@dataclass(frozen=True)
-class Object:
+class Object(msgspec.Struct, frozen=True):
     """An instance of a class."""
 
     info: TypeInfo
     identity: object
 
 
-@dataclass(frozen=True)
-class Partial:
+class Partial(msgspec.Struct, frozen=True):
     """A callable with some arguments given."""
 
     inner: Value
