@@ -102,9 +102,17 @@ class Created({base}):
 
 class GetName(Command[{reply}]):
     user_id: int
+
+
+class Count(Command[int]):
+    pass
 """
 SERVICES = """\
-from messages import Created
+from typing import Annotated
+
+from messages import Count, Created
+
+from runtime import use
 
 
 class Mailer:
@@ -118,8 +126,24 @@ def make_mailer() -> {made}:
 async def greet({first}) -> None: ...
 
 
+def read_host() -> str:
+    return "localhost"
+
+
+def read_port() -> int:
+    return 80
+
+
+Host = Annotated[str, use(read_host)]
+
+
 class Service:
+    def __init__(self, host: Host, port: Annotated[int, use(read_port)]) -> None: ...
+
     async def created(self, event: Created{more}) -> None: ...
+
+    async def count(self, command: Count) -> {answer}:
+        return {answer}(1)
 """
 HANDLERS = """\
 from typing import Annotated
@@ -138,8 +162,8 @@ async def created(event: Created, mailer: Annotated[Mailer, use(services.make_ma
 
 
 @registry.register
-async def get_name(command: GetName, bus: EventBus[UserEvent]) -> str:
-    return "Ada"
+async def get_name(command: GetName, bus: EventBus[UserEvent], host: services.Host) -> str:
+    return host
 
 
 registry.register(services.greet)
@@ -151,19 +175,17 @@ RIGHT = {
     "made": "Mailer",
     "first": "event: Created",
     "more": "",
+    "answer": "int",
 }
 EDITS = {
     "the base of a message": (
         {"base": "OrderEvent"},
-        {
-            (13, "bus-handler-signature"),
-            (21, "bus-handler-signature"),
-            (22, "bus-handler-signature"),
-        },
+        {(13, "bus-handler-signature"), (21, "bus-handler-signature")},
     ),
     "the reply of a command": ({"reply": "int"}, {(17, "bus-reply-type")}),
     "the result of a factory": ({"made": "Created"}, {(13, "bus-dependency")}),
     "an imported handler": ({"first": ""}, {(21, "bus-handler-signature")}),
+    "the reply of an imported class": ({"answer": "str"}, {(22, "bus-reply-type")}),
     "a method of an imported class": ({"more": ", *more: int"}, {(22, "bus-handler-signature")}),
 }
 
