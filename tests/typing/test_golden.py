@@ -72,6 +72,97 @@ def test_each_finding_is_silenced_by_its_code(tmp_path: Path, mypy: Mypy) -> Non
     assert differences(expected("mypy", folder=tmp_path), mypy.run(tmp_path, *FILES)) == []
 
 
+def test_codes_are_disabled_by_the_settings(tmp_path: Path) -> None:
+    """The settings know each code."""
+    mypy = Mypy(tmp_path, settings=f"disable_error_code = {', '.join(sorted(CODES))}\n")
+    assert differences(expected("mypy"), mypy.run(GOLDEN, *FILES)) == []
+
+
+def test_codes_are_disabled_in_a_file(tmp_path: Path, mypy: Mypy) -> None:
+    """A comment at the head of a file knows each code."""
+    comment = f'# mypy: disable-error-code="{", ".join(sorted(CODES))}"\n'
+    for name in FILES:
+        text = (GOLDEN / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(comment + text, encoding="utf-8")
+    assert differences(expected("mypy", folder=tmp_path), mypy.run(tmp_path, *FILES)) == []
+
+
+UNKNOWN = """\
+from typing import Annotated, Any
+
+from nothing import Thing, make  # type: ignore[import-not-found]
+
+from runtime import BusTerminal, Command, Event, EventBus, MessageRegistry, use
+
+
+class Happened(Event):
+    pass
+
+
+class Derived(Thing):  # type: ignore[misc]
+    def on(self, event: int) -> None: ...
+
+
+class Order(Command[Thing]):
+    pass
+
+
+known = MessageRegistry(event_base=Happened)
+unknown = MessageRegistry(event_base=Thing)
+bus: EventBus[Any] = BusTerminal(unknown).bus
+
+
+@known.register
+async def hear(event: Thing, ctx: Thing, thing: "Thing | None") -> Thing: ...
+
+
+@known.register
+async def hear_either(event: Thing | Happened) -> None: ...
+
+
+@known.register
+async def hear_derived(event: Derived) -> None: ...
+
+
+@known.register
+async def carry_out(command: Order) -> int:
+    return 1
+
+
+@known.register
+async def ask(
+    event: Happened,
+    a: Annotated[Thing, use(make)],
+    b: Annotated[int, use(make)],
+    c: Annotated[Thing, use(Derived)],
+) -> None: ...
+
+
+@unknown.register
+async def hear_on_unknown(event: Happened) -> None: ...
+
+
+known.factory(make)
+known.factory(Thing)
+known.factory(make, provides=Derived)
+known.factory(Derived, provides=Happened)
+known.register(make, Thing, Derived, make(), Thing.method)
+
+
+async def publish(thing: Thing) -> None:
+    await bus.publish(1)
+    await bus.publish(thing)
+    async with BusTerminal(unknown):
+        pass
+"""
+
+
+def test_unknown_types_are_not_judged(tmp_path: Path, mypy: Mypy) -> None:
+    """What a checker cannot import may be anything."""
+    (tmp_path / "unknown.py").write_text(UNKNOWN, encoding="utf-8")
+    assert mypy.run(tmp_path, "unknown.py") == []
+
+
 def ignore(mark: re.Match[str]) -> str:
     """Return what silences the findings of a mark."""
     codes = {each.partition(":")[0].strip() for each in mark[1].split(" | ")}
