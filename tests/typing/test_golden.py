@@ -84,7 +84,8 @@ def test_codes_are_disabled_in_a_file(tmp_path: Path, mypy: Mypy) -> None:
     for name in FILES:
         text = (GOLDEN / name).read_text(encoding="utf-8")
         (tmp_path / name).write_text(comment + text, encoding="utf-8")
-    assert differences(expected("mypy", folder=tmp_path), mypy.run(tmp_path, *FILES)) == []
+    below = [each._replace(line=each.line + 1) for each in expected("mypy")]
+    assert differences(below, mypy.run(tmp_path, *FILES)) == []
 
 
 UNKNOWN = """\
