@@ -96,7 +96,7 @@ def differences(wanted: Iterable[Finding], found: Iterable[Finding]) -> list[str
 class Mypy:
     """A way to run mypy: its configuration and its cache in a folder of their own."""
 
-    def __init__(self, home: Path, *, plugin: bool = True) -> None:
+    def __init__(self, home: Path, *, plugin: bool = True, settings: str = "") -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.config = home / "mypy.ini"
         self.config.write_text(
@@ -104,7 +104,8 @@ class Mypy:
                 path=stubs() or "",
                 cache=home / "cache",
                 plugins="runtime.mypy_plugin" if plugin else "",
-            ),
+            )
+            + settings,
             encoding="utf-8",
         )
 

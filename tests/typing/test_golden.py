@@ -72,6 +72,98 @@ def test_each_finding_is_silenced_by_its_code(tmp_path: Path, mypy: Mypy) -> Non
     assert differences(expected("mypy", folder=tmp_path), mypy.run(tmp_path, *FILES)) == []
 
 
+def test_codes_are_disabled_by_the_settings(tmp_path: Path) -> None:
+    """The settings know each code."""
+    mypy = Mypy(tmp_path, settings=f"disable_error_code = {', '.join(sorted(CODES))}\n")
+    assert differences(expected("mypy"), mypy.run(GOLDEN, *FILES)) == []
+
+
+def test_codes_are_disabled_in_a_file(tmp_path: Path, mypy: Mypy) -> None:
+    """A comment at the head of a file knows each code."""
+    comment = f'# mypy: disable-error-code="{", ".join(sorted(CODES))}"\n'
+    for name in FILES:
+        text = (GOLDEN / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(comment + text, encoding="utf-8")
+    below = [each._replace(line=each.line + 1) for each in expected("mypy")]
+    assert differences(below, mypy.run(tmp_path, *FILES)) == []
+
+
+UNKNOWN = """\
+from typing import Annotated, Any
+
+from nothing import Thing, make  # type: ignore[import-not-found]
+
+from runtime import BusTerminal, Command, Event, EventBus, MessageRegistry, use
+
+
+class Happened(Event):
+    pass
+
+
+class Derived(Thing):  # type: ignore[misc]
+    def on(self, event: int) -> None: ...
+
+
+class Order(Command[Thing]):
+    pass
+
+
+known = MessageRegistry(event_base=Happened)
+unknown = MessageRegistry(event_base=Thing)
+bus: EventBus[Any] = BusTerminal(unknown).bus
+
+
+@known.register
+async def hear(event: Thing, ctx: Thing, thing: "Thing | None") -> Thing: ...
+
+
+@known.register
+async def hear_either(event: Thing | Happened) -> None: ...
+
+
+@known.register
+async def hear_derived(event: Derived) -> None: ...
+
+
+@known.register
+async def carry_out(command: Order) -> int:
+    return 1
+
+
+@known.register
+async def ask(
+    event: Happened,
+    a: Annotated[Thing, use(make)],
+    b: Annotated[int, use(make)],
+    c: Annotated[Thing, use(Derived)],
+) -> None: ...
+
+
+@unknown.register
+async def hear_on_unknown(event: Happened) -> None: ...
+
+
+known.factory(make)
+known.factory(Thing)
+known.factory(make, provides=Derived)
+known.factory(Derived, provides=Happened)
+known.register(make, Thing, Derived, make(), Thing.method)
+
+
+async def publish(thing: Thing) -> None:
+    await bus.publish(1)
+    await bus.publish(thing)
+    async with BusTerminal(unknown):
+        pass
+"""
+
+
+def test_unknown_types_are_not_judged(tmp_path: Path, mypy: Mypy) -> None:
+    """What a checker cannot import may be anything."""
+    (tmp_path / "unknown.py").write_text(UNKNOWN, encoding="utf-8")
+    assert mypy.run(tmp_path, "unknown.py") == []
+
+
 def ignore(mark: re.Match[str]) -> str:
     """Return what silences the findings of a mark."""
     codes = {each.partition(":")[0].strip() for each in mark[1].split(" | ")}
@@ -102,9 +194,17 @@ class Created({base}):
 
 class GetName(Command[{reply}]):
     user_id: int
+
+
+class Count(Command[int]):
+    pass
 """
 SERVICES = """\
-from messages import Created
+from typing import Annotated
+
+from messages import Count, Created
+
+from runtime import use
 
 
 class Mailer:
@@ -118,8 +218,24 @@ def make_mailer() -> {made}:
 async def greet({first}) -> None: ...
 
 
+def read_host() -> str:
+    return "localhost"
+
+
+def read_port() -> int:
+    return 80
+
+
+Host = Annotated[str, use(read_host)]
+
+
 class Service:
+    def __init__(self, host: Host, port: Annotated[int, use(read_port)]) -> None: ...
+
     async def created(self, event: Created{more}) -> None: ...
+
+    async def count(self, command: Count) -> {answer}:
+        return {answer}(1)
 """
 HANDLERS = """\
 from typing import Annotated
@@ -138,8 +254,8 @@ async def created(event: Created, mailer: Annotated[Mailer, use(services.make_ma
 
 
 @registry.register
-async def get_name(command: GetName, bus: EventBus[UserEvent]) -> str:
-    return "Ada"
+async def get_name(command: GetName, bus: EventBus[UserEvent], host: services.Host) -> str:
+    return host
 
 
 registry.register(services.greet)
@@ -151,19 +267,17 @@ RIGHT = {
     "made": "Mailer",
     "first": "event: Created",
     "more": "",
+    "answer": "int",
 }
 EDITS = {
     "the base of a message": (
         {"base": "OrderEvent"},
-        {
-            (13, "bus-handler-signature"),
-            (21, "bus-handler-signature"),
-            (22, "bus-handler-signature"),
-        },
+        {(13, "bus-handler-signature"), (21, "bus-handler-signature")},
     ),
     "the reply of a command": ({"reply": "int"}, {(17, "bus-reply-type")}),
     "the result of a factory": ({"made": "Created"}, {(13, "bus-dependency")}),
     "an imported handler": ({"first": ""}, {(21, "bus-handler-signature")}),
+    "the reply of an imported class": ({"answer": "str"}, {(22, "bus-reply-type")}),
     "a method of an imported class": ({"more": ", *more: int"}, {(22, "bus-handler-signature")}),
 }
 

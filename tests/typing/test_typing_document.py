@@ -75,7 +75,7 @@ def test_wrong_examples_have_their_finding(found: list[Finding]) -> None:
 
 
 def test_every_code_is_shown() -> None:
-    """Each code of the plugin has a section, with an example that is wrong and one that is right."""
+    """Each code of the plugin has a section, with a wrong example and a right one."""
     shown = {example.section for example in wrong_examples()} - {None}
     assert shown == {
         "bus-dependency",
