@@ -69,7 +69,7 @@ class Annotations:
         if "." in written.name:
             # It may be an alias of another module.
             return Annotation(is_certain=self._is_class(written.name))
-        return self._of_all(written.args, function)
+        return self._of_all(written.args, function) if written.args else PLAIN
 
     def _of_all(self, written: tuple[Type, ...] | list[Type], function: FuncDef) -> Annotation:
         # What is inside something else provides nothing, but may not be what it looks like.

@@ -137,23 +137,20 @@ def of_function(
             Parameter(
                 function.arg_names[number] or "",
                 function.arg_kinds[number],
-                None if types is None else annotation_of(types[number]),
+                None if types is None or is_missing(types[number]) else types[number],
                 function.arguments[number] if here else None,
             )
             for number in range(skip, len(function.arg_kinds))
         ]
     )
-    result = None if typed is None else annotation_of(typed.ret_type)
+    result = None if typed is None or is_missing(typed.ret_type) else typed.ret_type
     name = f"{function.info.name}.{function.name}" if function.info else function.name
     return Called(name, identity, function, parameters, result, function if here else None)
 
 
-def annotation_of(typ: Type) -> Type | None:
-    """Return the type of an annotation; None if there is none."""
-    found = get_proper_type(typ)
-    if isinstance(found, AnyType) and found.type_of_any == TypeOfAny.unannotated:
-        return None
-    return typ
+def is_missing(typ: Type) -> bool:
+    """Say whether a type stands for an annotation that is not there."""
+    return isinstance(typ, AnyType) and typ.type_of_any == TypeOfAny.unannotated
 
 
 def of_decorated(

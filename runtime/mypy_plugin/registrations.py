@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from mypy.nodes import (
     CallExpr,
@@ -40,6 +42,9 @@ from runtime.mypy_plugin.signatures import Options, Signatures
 from runtime.mypy_plugin.values import Value, Values
 
 __all__ = ("Registrations",)
+
+
+NO_OPTIONS: Final = Options()
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -247,7 +252,7 @@ class Registrations:
 def options_of(call: CallExpr | None) -> Options:
     """Return what a call of `register` or `factory` says besides what is registered."""
     if call is None:
-        return Options()
+        return NO_OPTIONS
     if any(kind.is_star() for kind in call.arg_kinds):
         return Options(is_known=False)
     lifetime = argument(call, "lifetime")
