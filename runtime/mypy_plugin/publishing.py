@@ -41,6 +41,9 @@ def check_publish(view: ModuleView, call: CallExpr) -> None:
             continue
         typ = view.checker.lookup_type_or_none(each)
         found = None if typ is None else get_proper_type(typ)
+        if callee.name == "sink" and is_sequence(found):
+            # It may hold the events.
+            return
         if found is not None and is_outside(found, base):
             event, expected = show(view.checker, found), show(view.checker, base)
             text = (
@@ -51,6 +54,11 @@ def check_publish(view: ModuleView, call: CallExpr) -> None:
             report(view.checker, text, each, PUBLISH_TYPE)
         if callee.name != "sink":
             return
+
+
+def is_sequence(typ: ProperType | None) -> bool:
+    """Say whether something is a sequence."""
+    return isinstance(typ, Instance) and typ.type.has_base("typing.Sequence")
 
 
 def base_of(view: ModuleView, bus: Var) -> ProperType | None:

@@ -21,7 +21,7 @@ from mypy.nodes import (
     TypeInfo,
     Var,
 )
-from mypy.types import Instance, NoneType, Type, get_proper_type
+from mypy.types import Instance, NoneType, Type, UnionType, get_proper_type
 
 from runtime.mypy_plugin.annotations import Annotations
 from runtime.mypy_plugin.bases import COMMAND, Bases, bases_of, message_types
@@ -39,7 +39,7 @@ from runtime.mypy_plugin.modules import ModuleView
 from runtime.mypy_plugin.providers import Providers, argument, made_by_call
 from runtime.mypy_plugin.replies import check_reply
 from runtime.mypy_plugin.signatures import Options, Signatures
-from runtime.mypy_plugin.values import Value, Values
+from runtime.mypy_plugin.values import Method, Value, Values
 
 __all__ = ("Registrations",)
 
@@ -94,8 +94,10 @@ class Registrations:
         if isinstance(place, ClassDef):
             given = Given(place.info, None, place, is_decorated=True)
         else:
-            skip_checks = place.func.info and not place.func.is_static
-            called = None if skip_checks else of_decorated(self.view, place, place, typ, skip=0)
+            if place.func.info and not (place.func.is_static or place.func.is_class):
+                called = callable_of(self.view, Method(place.func, place, is_bound=False))
+            else:
+                called = of_decorated(self.view, place, place, typ, skip=0)
             given = Given(place, called, place.func, is_decorated=True)
         self._check(member.name, Site(member.expr, registry, options, decorator, place), [given])
 
@@ -117,8 +119,10 @@ class Registrations:
         return Given(value, callable_of(self.view, value), expression)
 
     def _check(self, kind: str, site: Site, given: list[Given]) -> None:
+        typ = self.view.checker.lookup_type_or_none(site.registry)
         bases = self._bases_of(site)
-        if bases is None:
+        # Of what may be either of two registries, only one need be right.
+        if bases is None or (typ is not None and isinstance(get_proper_type(typ), UnionType)):
             return
         self._check_frozen(site)
         for each in given:
