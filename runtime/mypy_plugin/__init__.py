@@ -32,6 +32,7 @@ __version__: Final = hashlib.sha256(
 METHODS: Final = tuple(f".{name}" for name in REGISTERING)
 APPLIED: Final = " of MessageRegistry"
 """How mypy names a method whose object it does not tell, as in a class decorator."""
+APPLICATIONS: Final = frozenset(f"{name}{APPLIED}" for name in REGISTERING)
 VERBS: Final = frozenset(
     f"runtime._bus.EventBus.{verb}" for verb in ("publish", "emit", "offer", "sink")
 )
@@ -55,9 +56,7 @@ class RuntimePlugin(Plugin):
 
     def get_function_hook(self, fullname: str) -> Callable[[FunctionContext], Type] | None:
         """Look at what decorates a class, and at what the methods of registries return."""
-        if fullname.endswith(APPLIED) and fullname.removesuffix(APPLIED) in REGISTERING:
-            return self._on_applied
-        return None
+        return self._on_applied if fullname in APPLICATIONS else None
 
     def get_additional_indirect_deps(self, file: MypyFile) -> set[str]:
         """Return the modules whose types the findings of a module depend on."""

@@ -165,6 +165,8 @@ def of_decorated(
         return found
     original = get_proper_type(decorated.func.type)
     now = None if typ is None else get_proper_type(typ)
+    if now is original and original is not None:
+        return found
     if not isinstance(now, CallableType):
         return None
     if isinstance(original, CallableType):

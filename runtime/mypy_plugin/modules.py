@@ -8,6 +8,7 @@ import msgspec
 from mypy.checker import TypeChecker
 from mypy.nodes import (
     GDEF,
+    LDEF,
     AssignmentExpr,
     AssignmentStmt,
     AwaitExpr,
@@ -69,8 +70,6 @@ class ModuleView:
         """The functions that are written here, each with the one around it."""
         self.classes: set[TypeInfo] = set()
         self.places: dict[Node, Place] = {}
-        self.locals: dict[FuncDef, dict[str, SymbolNode | None]] = {}
-        """The names of functions; None where one has several meanings."""
         self.values: dict[str, Expression] = {}
         """What the names of the module are assigned, as it is written."""
         self.decorated: dict[Expression, Decorator | ClassDef] = {}
@@ -81,6 +80,7 @@ class ModuleView:
         """The modules whose types findings depend on."""
         self._bindings: dict[Var, list[AssignmentStmt | None]] = {}
         self._calls: Calls | None = None
+        self._locals: dict[FuncDef, dict[str, SymbolNode | None]] = {}
         self._dependencies: set[tuple[FuncDef | TypeInfo, str | None]] = set()
         self._visit(self.tree.defs, None, is_conditional=False)
 
@@ -105,6 +105,24 @@ class ModuleView:
     def is_bound_once(self, var: Var) -> bool:
         """Say whether a name stands for one object, as far as this module shows."""
         return bool(self.calls) and len(self._bindings.get(var, ())) <= 1
+
+    def locals_of(self, function: FuncDef) -> dict[str, SymbolNode | None]:
+        """Return what the names of a function stand for; None where that is not certain."""
+        if function not in self._locals:
+            names: dict[str, SymbolNode | None] = {}
+            self._locals[function] = names
+            for each in nodes_in([function.body]):
+                node: SymbolNode | None = None
+                if isinstance(each, NameExpr) and each.kind == LDEF:
+                    node = each.node
+                elif isinstance(each, FuncDef) and not each.info:
+                    node = each
+                elif isinstance(each, ClassDef):
+                    node = each.info
+                if node is not None:
+                    names[node.name] = node if names.get(node.name, node) is node else None
+            names.update((each.variable.name, each.variable) for each in function.arguments)
+        return self._locals[function]
 
     def depend_on(self, node: FuncDef | TypeInfo) -> None:
         """Have what is checked now checked again when a function or a class changes."""
@@ -137,7 +155,6 @@ class ModuleView:
                     self._visit([each.impl], function, is_conditional=True)
             elif isinstance(each, ClassDef):
                 self.classes.add(each.info)
-                self._note_local(function, each.name, each.info)
                 self._visit_decorators(each, each.decorators, place)
                 self._visit(each.defs.body, function, is_conditional=is_conditional)
             elif isinstance(each, ExpressionStmt):
@@ -156,10 +173,6 @@ class ModuleView:
 
     def _visit_function(self, function: FuncDef, around: FuncDef | None) -> None:
         self.functions[function] = around
-        if not function.info:
-            self._note_local(around, function.name, function)
-        for each in function.arguments:
-            self._note_local(function, each.variable.name, each.variable)
         self._visit(function.body.body, function, is_conditional=False)
 
     def _visit_decorators(
@@ -183,7 +196,7 @@ class ModuleView:
         if isinstance(statement.rvalue, TempNode) and statement.rvalue.no_rhs:
             return
         for each in statement.lvalues:
-            self._bind(each, statement, place.function)
+            self._bind(each, statement)
             if isinstance(each, NameExpr) and each.kind == GDEF:
                 self.values[each.name] = statement.rvalue
 
@@ -191,42 +204,31 @@ class ModuleView:
         if statement.is_async and place.function is not None:
             self.opening.add(place.function)
         for each in statement.target:
-            self._bind(each, None, place.function)
+            self._bind(each, None)
         body = statement.body.body
         self._visit(body, place.function, is_conditional=place.is_conditional)
 
     def _visit_branches(self, statement: Statement, function: FuncDef | None) -> None:
         if isinstance(statement, ForStmt):
-            self._bind(statement.index, None, function)
+            self._bind(statement.index, None)
         elif isinstance(statement, TryStmt):
             for each in statement.vars:
-                self._bind(each, None, function)
+                self._bind(each, None)
         elif isinstance(statement, OperatorAssignmentStmt):
-            self._bind(statement.lvalue, None, function)
+            self._bind(statement.lvalue, None)
         for block, _ in blocks_of(statement):
             if block is not None and not block.is_unreachable:
                 self._visit(block.body, function, is_conditional=True)
 
-    def _note_local(self, function: FuncDef | None, name: str, node: SymbolNode) -> None:
-        if function is not None:
-            names = self.locals.setdefault(function, {})
-            names[name] = None if name in names else node
-
-    def _bind(
-        self,
-        target: Expression | None,
-        statement: AssignmentStmt | None,
-        function: FuncDef | None,
-    ) -> None:
+    def _bind(self, target: Expression | None, statement: AssignmentStmt | None) -> None:
         if isinstance(target, NameExpr):
             if isinstance(target.node, Var):
                 self._bindings.setdefault(target.node, []).append(statement)
-                self._note_local(function, target.name, target.node)
         elif isinstance(target, (TupleExpr, ListExpr)):
             for each in target.items:
-                self._bind(each, None, function)
+                self._bind(each, None)
         elif isinstance(target, StarExpr):
-            self._bind(target.expr, None, function)
+            self._bind(target.expr, None)
 
 
 class Calls:

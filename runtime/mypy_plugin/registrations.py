@@ -15,6 +15,7 @@ from mypy.nodes import (
     Node,
     RefExpr,
     StrExpr,
+    SymbolNode,
     TypeInfo,
     Var,
 )
@@ -73,6 +74,7 @@ class Registrations:
         self._signatures = Signatures(view, self._annotations)
         self._dependencies = Dependencies(view, self._values, self._annotations, self._providers)
         self._handled: dict[tuple[Var, FuncDef | None, str], Called] = {}
+        self._bases: dict[tuple[Type, SymbolNode | None], Bases | None] = {}
         self._frozen: dict[FuncDef, dict[Node, str]] = {}
 
     def decorated(
@@ -110,7 +112,7 @@ class Registrations:
         return Given(value, callable_of(self.view, value), expression)
 
     def _check(self, kind: str, site: Site, given: list[Given]) -> None:
-        bases = bases_of(self.view, site.registry, site.type)
+        bases = self._bases_of(site)
         if bases is None:
             return
         self._check_frozen(site)
@@ -121,6 +123,13 @@ class Registrations:
                 self._signatures.check_guard(each.called, bases, each.at)
             elif kind == "factory":
                 self._check_factory(site, each)
+
+    def _bases_of(self, site: Site) -> Bases | None:
+        node = site.registry.node if isinstance(site.registry, RefExpr) else None
+        key = (site.type, node)
+        if key not in self._bases:
+            self._bases[key] = bases_of(self.view, site.registry, site.type)
+        return self._bases[key]
 
     def _check_frozen(self, site: Site) -> None:
         place = self.view.places.get(site.place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mypy.maptype import map_instance_to_supertype
-from mypy.nodes import Context, TypeInfo
+from mypy.nodes import Context
 from mypy.subtypes import is_subtype
 from mypy.typeops import make_simplified_union
 from mypy.types import (
@@ -44,22 +44,22 @@ def check_reply(view: ModuleView, called: Called, site: Context) -> None:
         else:
             commands.append(each)
             replies.append(get_proper_type(base.args[0]))
+    if not commands and isinstance(result, NoneType):
+        return
     if has_type_vars(result) or any(
         isinstance(each, AnyType) or has_type_vars(each) for each in replies
     ):
         return
-    given = show(view.checker, result)
     if not commands:
-        if not isinstance(result, NoneType):
-            text = (
-                f"{called.name}: returns {given}, which nobody gets: an event's handler returns "
-                f"None; emit the result as an event, or make the event a command"
-            )
-            report(view.checker, text, called.at_result(site), REPLY_TYPE)
-        return
-    if not is_subtype(result, make_simplified_union(replies), options=view.checker.options):
+        text = (
+            f"{called.name}: returns {show(view.checker, result)}, which nobody gets: an event's "
+            f"handler returns None; emit the result as an event, or make the event a command"
+        )
+        report(view.checker, text, called.at_result(site), REPLY_TYPE)
+    elif not is_subtype(result, make_simplified_union(replies), options=view.checker.options):
         names = any_of([each.type.name for each in commands])
         wanted = any_of([show(view.checker, each) for each in replies])
+        given = show(view.checker, result)
         text = (
             f"{called.name}: returns {given}, but the reply to {names} is {wanted}; return that, "
             f"or change the `Command[...]` that {names} derives from"
@@ -72,6 +72,9 @@ def result_of(called: Called) -> ProperType | None:
     if called.result is None:
         return None
     result = get_proper_type(called.result if called.decorated is None else called.decorated)
+    if called.is_async and called.decorated is None and isinstance(result, Instance):
+        # What an `async def` gives is a coroutine, and its result the last argument of that.
+        return get_proper_type(result.args[-1])
     if isinstance(result, Instance):
         awaited = supertype(result, AWAITABLE)
         if awaited is not None:
@@ -81,5 +84,7 @@ def result_of(called: Called) -> ProperType | None:
 
 def supertype(instance: Instance, fullname: str) -> Instance | None:
     """Return an instance as one of a class that it derives from."""
-    info: TypeInfo | None = next((b for b in instance.type.mro if b.fullname == fullname), None)
+    if not instance.type.has_base(fullname):
+        return None
+    info = next((each for each in instance.type.mro if each.fullname == fullname), None)
     return None if info is None else map_instance_to_supertype(instance, info)

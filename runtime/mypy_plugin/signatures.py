@@ -126,7 +126,6 @@ class Signatures:
 
     def _flaw(self, called: Called, bases: Bases) -> tuple[str, Parameter | None] | None:
         """Return what is wrong with a signature, in the order in which the runtime looks."""
-        expected = bases.text
         if called.flaw:
             return f"{called.flaw}: register a function, a bound method, or the class", None
         for each in called.parameters:
@@ -141,11 +140,11 @@ class Signatures:
             return "a handler cannot be a generator; emit the results as events instead", None
         first = called.parameters[0] if called.parameters else None
         if first is None or not first.kind.is_positional():
-            return f"its first parameter must take the event, as in `event: {expected}`", None
+            return f"its first parameter must take the event, as in `event: {bases.text}`", None
         if first.type is None:
             return (
                 f"parameter `{first.name}` needs an annotation: it says which events the handler "
-                f"hears, as in `{first.name}: {expected}`"
+                f"hears, as in `{first.name}: {bases.text}`"
             ), first
         return self._wrong_message(first, bases)
 
@@ -181,16 +180,12 @@ class Signatures:
     def _context_flaw(self, called: Called) -> tuple[str, Parameter | None] | None:
         """Return a parameter that looks as if it took the context, and does not."""
         for each in called.parameters[1:]:
-            if each.type is None or each.has_default:
-                continue
-            found = self._context_in(each.type)
-            if (
-                found is None
-                and is_context(each.type)
-                and self._annotation(called, each).is_annotated
+            found = None if each.type is None or each.has_default else self._context_in(each.type)
+            if found is None or (
+                found is each.type and not self._annotation(called, each).is_annotated
             ):
-                found = get_proper_type(each.type)
-            if found is not None and self._annotation(called, each).use is None:
+                continue
+            if self._annotation(called, each).use is None:
                 context = show(self._view.checker, found)
                 return (
                     f"parameter `{each.name}` does not take the context: only `{each.name}: "
@@ -204,11 +199,13 @@ class Signatures:
         return self._annotations.of(parameter.written.type_annotation, called.written)
 
     def _context_in(self, typ: Type) -> ProperType | None:
-        """Return the context class that an annotation is made of, if it is not just that."""
+        """Return the context class in an annotation, if there is one."""
         found = get_proper_type(typ)
-        inner: list[Type] = [found.item] if isinstance(found, TypeType) else []
+        inner: list[Type] = [found]
         if isinstance(found, UnionType):
             inner = found.items
+        elif isinstance(found, TypeType):
+            inner = [found.item]
         return next((get_proper_type(each) for each in inner if is_context(each)), None)
 
     def _guard_flaw(self, called: Called) -> tuple[str, Parameter | None] | None:

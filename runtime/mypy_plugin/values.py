@@ -164,7 +164,7 @@ class Values:
             return None
         around = self._view.functions.get(function)
         while around is not None:
-            names = self._view.locals.get(around, {})
+            names = self._view.locals_of(around)
             if name in names:
                 return self._value(names[name])
             around = self._view.functions.get(around)
