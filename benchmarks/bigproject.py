@@ -226,6 +226,59 @@ def measure(clock: Clock) -> Iterator[float]:
 Lock = Annotated[D{n}Lock, use(open_lock)]
 '''
 
+RULES_HEAD = '''\
+"""The rules of domain {n}: no wiring, only what is done with what it has."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from .commands import D{n}State
+from .events import D{n}Event0
+
+
+class D{n}Verdict(msgspec.Struct, frozen=True):
+    entity_id: int
+    allowed: bool
+    reasons: tuple[str, ...] = ()
+
+    def also(self, reason: str) -> "D{n}Verdict":
+        return D{n}Verdict(self.entity_id, allowed=False, reasons=(*self.reasons, reason))
+
+
+'''
+
+RULE = '''\
+def judge_{i}(
+    state: D{n}State, amounts: Sequence[int], limits: Mapping[str, int], *, strict: bool = False
+) -> D{n}Verdict:
+    """Say whether a change is allowed, and why not."""
+    verdict = D{n}Verdict(state.entity_id, allowed=True)
+    limit = limits.get(state.name)
+    if limit is None:
+        return verdict.also(f"{{state.name}} has no limit") if strict else verdict
+    total = sum(amount for amount in amounts if amount > {i})
+    if total > limit:
+        verdict = verdict.also(f"{{total}} is more than {{limit}}")
+    for number, amount in enumerate(sorted(amounts, reverse=True)):
+        if amount < 0 and number % 2 == 0:
+            verdict = verdict.also(f"{{amount}} is negative")
+            break
+    return verdict
+
+
+def group_{i}(events: Iterable[D{n}Event0]) -> dict[str, list[int]]:
+    """Collect the amounts of events by name, the largest first."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for event in events:
+        if event.amount >= {i}:
+            found[event.name.strip().lower()].append(event.amount)
+    return {{name: sorted(amounts, reverse=True) for name, amounts in sorted(found.items())}}
+
+
+'''
+
 HEAD = '''\
 """{title} of domain {n}."""
 
@@ -428,6 +481,11 @@ def reply_of(n: int, i: int) -> str:
     return "int" if i >= 8 else f"D{n}State" if i % 2 == 0 else "None"
 
 
+def rules(n: int) -> str:
+    """Write what has nothing to do with wiring, as most of a program has not."""
+    return "".join([RULES_HEAD.format(n=n), *(RULE.format(n=n, i=i) for i in range(16))])
+
+
 def head(n: int, title: str, base: str) -> str:
     """Write the imports and the registry of a module of handlers."""
     text = HEAD.format(n=n, title=title, base=base)
@@ -484,6 +542,7 @@ def modules(domains: int) -> Iterator[tuple[str, str]]:
         yield f"shop/d{n}/events.py", events(n)
         yield f"shop/d{n}/commands.py", commands(n)
         yield f"shop/d{n}/services.py", SERVICES.format(n=n)
+        yield f"shop/d{n}/rules.py", rules(n)
         yield f"shop/d{n}/reactions.py", reactions(n)
         yield f"shop/d{n}/projections.py", projections(n)
         yield f"shop/d{n}/notices.py", notices(n, (n + 1) % domains)

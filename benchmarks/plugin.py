@@ -7,6 +7,7 @@ time, which other load does not change; the ratio is the median of those of the 
 
 import argparse
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -52,7 +53,7 @@ def check(folder: Path, plugins: str) -> Time:
     # installation, also where this checkout is told to keep none.
     settings = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
     settings.pop("PYTHONDONTWRITEBYTECODE", None)
-    before, start = os.times(), time.perf_counter()
+    before, start = cpu_of_children(), time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-P", *command],
         cwd=folder,
@@ -61,12 +62,17 @@ def check(folder: Path, plugins: str) -> Time:
         text=True,
         check=False,
     )
-    wall, after = time.perf_counter() - start, os.times()
+    wall, cpu = time.perf_counter() - start, cpu_of_children() - before
     if done.returncode:
         # What is found in a program that is right is a defect, and takes time of its own.
         raise SystemExit(done.stdout + done.stderr)
-    used = after.children_user + after.children_system
-    return Time(used - before.children_user - before.children_system, wall)
+    return Time(cpu, wall)
+
+
+def cpu_of_children() -> float:
+    """Return the CPU seconds of all processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def measure(folder: Path, rounds: int) -> tuple[list[Time], list[Time]]:
