@@ -92,6 +92,21 @@ ORDER = [
     "integrations",
     "integrations.ididi",
     "integrations.lihil",
+    "mypy_plugin.walking",
+    "mypy_plugin.modules",
+    "mypy_plugin.findings",
+    "mypy_plugin.values",
+    "mypy_plugin.callables",
+    "mypy_plugin.bases",
+    "mypy_plugin.annotations",
+    "mypy_plugin.signatures",
+    "mypy_plugin.replies",
+    "mypy_plugin.providers",
+    "mypy_plugin.dependencies",
+    "mypy_plugin.frozen",
+    "mypy_plugin.registrations",
+    "mypy_plugin.publishing",
+    "mypy_plugin",
 ]
 
 FROM_CYTHON = re.compile(r"^\s*from (runtime[.\w]*) c?import", re.MULTILINE)
@@ -161,6 +176,12 @@ def test_module_imports_alone(name: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_mypy_is_imported_only_by_its_plugin() -> None:
+    """What checks a program is not there when it runs, and need not be installed."""
+    code = "import runtime, runtime.testing, sys; sys.exit('mypy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-I", "-c", code], check=False).returncode == 0
 
 
 def test_sqlite_is_imported_only_by_its_sink() -> None:

@@ -88,7 +88,7 @@ async def greet(
 
 
 @registry.register()
-def count(event: UserEvent) -> int:
+def count(event: UserEvent) -> int:  # type: ignore[bus-reply-type]
     return event.user_id
 
 
