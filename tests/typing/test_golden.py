@@ -198,6 +198,9 @@ class GetName(Command[{reply}]):
 
 class Count(Command[int]):
     pass
+
+
+{alias}
 """
 SERVICES = """\
 from typing import Annotated
@@ -238,13 +241,14 @@ class Service:
         return {answer}(1)
 """
 HANDLERS = """\
-from typing import Annotated
+from typing import Annotated, Any
 
+import messages
 import services
 from messages import Created, GetName, UserEvent
 from services import Mailer
 
-from runtime import EventBus, MessageRegistry, use
+from runtime import BusTerminal, EventBus, MessageRegistry, use
 
 registry = MessageRegistry(event_base=UserEvent)
 
@@ -260,6 +264,27 @@ async def get_name(command: GetName, bus: EventBus[UserEvent], host: services.Ho
 
 registry.register(services.greet)
 registry.register(services.Service)
+
+
+@registry.factory
+def make_text() -> str:
+    return "text"
+
+
+@registry.register
+async def texts(event: Created, text: str) -> None: ...
+
+
+@registry.register
+async def get_alias(command: messages.Alias) -> str:
+    return "Ada"
+
+
+loose: EventBus[Any] = BusTerminal(registry).bus
+
+
+async def publish() -> None:
+    await loose.publish(Created(1, "Ada"))
 """
 RIGHT = {
     "base": "UserEvent",
@@ -268,17 +293,24 @@ RIGHT = {
     "first": "event: Created",
     "more": "",
     "answer": "int",
+    "alias": "class Alias(Command[str]): ...",
 }
 EDITS = {
     "the base of a message": (
         {"base": "OrderEvent"},
-        {(13, "bus-handler-signature"), (21, "bus-handler-signature")},
+        {
+            (14, "bus-handler-signature"),
+            (22, "bus-handler-signature"),
+            (32, "bus-handler-signature"),
+            (44, "bus-publish-type"),
+        },
     ),
-    "the reply of a command": ({"reply": "int"}, {(17, "bus-reply-type")}),
-    "the result of a factory": ({"made": "Created"}, {(13, "bus-dependency")}),
-    "an imported handler": ({"first": ""}, {(21, "bus-handler-signature")}),
-    "the reply of an imported class": ({"answer": "str"}, {(22, "bus-reply-type")}),
-    "a method of an imported class": ({"more": ", *more: int"}, {(22, "bus-handler-signature")}),
+    "the reply of a command": ({"reply": "int"}, {(18, "bus-reply-type")}),
+    "the name of a command": ({"alias": "Alias = GetName"}, {(36, "bus-duplicate-handler")}),
+    "the result of a factory": ({"made": "Created"}, {(14, "bus-dependency")}),
+    "an imported handler": ({"first": ""}, {(22, "bus-handler-signature")}),
+    "the reply of an imported class": ({"answer": "str"}, {(23, "bus-reply-type")}),
+    "a method of an imported class": ({"more": ", *more: int"}, {(23, "bus-handler-signature")}),
 }
 
 
@@ -332,7 +364,7 @@ def test_an_edit_of_the_handlers(project: Project, mypy: Mypy, daemon: Path | No
     assert check(project, mypy, daemon) == []
     project.write(HANDLERS.replace("created(event: Created,", "created(event: str,"))
     assert {each[:3] for each in check(project, mypy, daemon)} == {
-        ("handlers.py", 13, "bus-handler-signature")
+        ("handlers.py", 14, "bus-handler-signature")
     }
     project.write()
     assert check(project, mypy, daemon) == []
@@ -340,7 +372,7 @@ def test_an_edit_of_the_handlers(project: Project, mypy: Mypy, daemon: Path | No
         f"{HANDLERS}\n\n@registry.register\nasync def again(command: GetName) -> str: ...\n"
     )
     found = [each for each in check(project, mypy, daemon) if each.code in CODES]
-    assert [each[:3] for each in found] == [("handlers.py", 26, "bus-duplicate-handler")]
+    assert [each[:3] for each in found] == [("handlers.py", 48, "bus-duplicate-handler")]
     project.write()
     assert check(project, mypy, daemon) == []
 
