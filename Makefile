@@ -99,7 +99,7 @@ lint: $(VENV)/.dev ## formatting and lint of Python and Cython sources
 	$(BIN)/ruff check --quiet .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint src_ext
 
-types: $(VENV)/.core $(VENV)/.dev ## mypy --strict, basedpyright and stubtest
+types: $(VENV)/.core $(VENV)/.dev $(VENV)/.charts ## mypy --strict, basedpyright and stubtest
 	$(BIN)/mypy
 	$(BIN)/basedpyright --warnings
 	MYPYPATH=stubs $(BIN)/python -m mypy.stubtest runtime \

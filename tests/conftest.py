@@ -1,7 +1,7 @@
 """What tests share: both implementations behind one call, both loops, one Hypothesis profile."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -59,7 +59,7 @@ def make_terminal(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """Return what makes a terminal, of either implementation, to enter with ``async with``."""
 
     @asynccontextmanager
-    async def make(*groups: list[Callable[..., Any]], **options: int) -> AsyncIterator[Any]:
+    async def make(*groups: list[Callable[..., Any]], **options: int) -> AsyncGenerator[Any]:
         terminal = await request.param(*groups, **options).__aenter__()
         try:
             yield terminal
