@@ -10,7 +10,7 @@ from runtime._context import MessageContext
 
 __all__ = ("Listener", "Publisher", "concurrent", "isolated", "sequential")
 
-Listener = Callable[[Any, MessageContext], Awaitable[None]]
+Listener = Callable[[object, MessageContext], Awaitable[None]]
 """One handler of the event, as a publisher calls it."""
 
 Publisher = Callable[[Any, MessageContext, Sequence[Listener]], Awaitable[None]]

@@ -39,6 +39,7 @@ __all__ = ("BusTerminal",)
 E = TypeVar("E")
 # A mapping's keys are invariant, and a checker may have found a metaclass for them.
 K = TypeVar("K", bound=type)
+L = TypeVar("L", bound=type)
 
 
 class Override(msgspec.Struct, eq=False):
@@ -69,7 +70,7 @@ class BusTerminal(Generic[E]):
         *registries: MessageRegistry[E],
         sink: Sink | Mapping[K, Sink] | None = None,
         publisher: Publisher = sequential,
-        mailbox: MailboxPolicy | Mapping[type, MailboxPolicy] = MailboxPolicy(),  # noqa: B008 -- immutable
+        mailbox: MailboxPolicy | Mapping[L, MailboxPolicy] = MailboxPolicy(),  # noqa: B008 -- immutable
         concurrency: int = 100,
         resolver: Resolver | None = None,
         max_hops: int | None = 10_000,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from reference import ReferenceTerminal
+from reference import Function, ReferenceTerminal
 
 from runtime import BusTerminal, MailboxPolicy, MessageRegistry, sequential
 from runtime.publishers import Publisher
@@ -32,7 +32,7 @@ def compiled(
     publisher: Publisher = sequential,
 ) -> BusTerminal[object]:
     """Return a terminal with a registry for each group of functions and (actor) classes."""
-    registries = []
+    registries: list[MessageRegistry[object]] = []
     for group in groups:
         registry = MessageRegistry(event_base=object)
         for each in group:
@@ -48,7 +48,7 @@ def compiled(
     )
 
 
-def reference(*groups: list[Callable[..., Any]], **options: Any) -> ReferenceTerminal:
+def reference(*groups: list[Function | type], **options: Any) -> ReferenceTerminal:
     """Return the oracle for the same arguments."""
     targets = [each for group in groups for each in group]
     return ReferenceTerminal(*targets, **options)

@@ -137,7 +137,7 @@ def build(graph: list[Node], asked: tuple[int, ...], world: World) -> MessageReg
 
     def begin(number: int, needs: list[Any]) -> Any:
         world.step()
-        made = types[number]()
+        made: Any = types[number]()
         made.record = Made(number, [each.record for each in needs])
         world.begun.append(made.record)
         return made
@@ -168,10 +168,10 @@ def build(graph: list[Node], asked: tuple[int, ...], world: World) -> MessageReg
 
     registry = MessageRegistry(event_base=Event)
     # The type that nobody provides must not build itself either.
-    types[-1].__init__ = lambda self, missing: None  # type: ignore[misc]
+    types[-1].__init__ = lambda self, missing: None  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownLambdaType]
     for number, node in enumerate(graph):
         factory = write(BODIES[node.kind], node.needs, number)
-        registry.factory(factory, lifetime=node.lifetime)  # type: ignore[call-overload]
+        registry.factory(factory, lifetime=node.lifetime)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     # The handlers that ask for things may also be reached by a nested publish.
     registry.register(nest)
     registry.register(
