@@ -62,9 +62,9 @@ class Box:
     """
 
     key: str
-    queue: list[Message] = field(default_factory=list)
+    queue: list[Message] = field(default_factory=list[Message])
     running: Message | None = None
-    alive: dict[Rule, tuple[int, int]] = field(default_factory=dict)
+    alive: dict[Rule, tuple[int, int]] = field(default_factory=dict[Rule, tuple[int, int]])
     due: float | None = None
     is_ready: Callable[[], bool] = lambda: True
 

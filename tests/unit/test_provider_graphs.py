@@ -72,8 +72,8 @@ class World:
 
     breaks_at: int = -1
     steps: int = 0
-    begun: list[Made] = field(default_factory=list)
-    ended: list[Made] = field(default_factory=list)
+    begun: list[Made] = field(default_factory=list[Made])
+    ended: list[Made] = field(default_factory=list[Made])
 
     def step(self) -> None:
         """Fail at the step that was chosen."""

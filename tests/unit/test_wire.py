@@ -50,7 +50,7 @@ class Rich(Event):
     id: uuid.UUID = uuid.UUID(int=7)
     color: Color = Color.RED
     tags: frozenset[str] = frozenset()
-    by_number: dict[int, str] = msgspec.field(default_factory=dict)
+    by_number: dict[int, str] = msgspec.field(default_factory=dict[int, str])
     orders: tuple[Ordered, ...] = ()
 
 
