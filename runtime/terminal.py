@@ -40,6 +40,7 @@ E = TypeVar("E")
 # A mapping's keys are invariant, and a checker may have found a metaclass for them.
 K = TypeVar("K", bound=type)
 L = TypeVar("L", bound=type)
+M = TypeVar("M")
 
 
 class Override(msgspec.Struct, eq=False):
@@ -198,7 +199,7 @@ class BusTerminal(Generic[E]):
         self._registries = (*self._registries, registry)
 
     @contextmanager
-    def override(self, mapping: Mapping[Any, object]) -> Generator[None]:
+    def override(self, mapping: Mapping[M, object]) -> Generator[None]:
         """Serve some types by other objects inside a ``with`` block, for tests.
 
         Values of `mapping` are objects, or factories wrapped in `use`. Singletons that depend on
@@ -207,7 +208,7 @@ class BusTerminal(Generic[E]):
 
         Raises what is wrong with the wiring.
         """
-        live = Override(mapping, self._current().overriding(mapping))
+        live = Override(mapping, self._current().overriding({**mapping}))
         self._overrides.append(live)
         self._use_current()
         try:
