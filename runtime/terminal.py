@@ -208,7 +208,7 @@ class BusTerminal(Generic[E]):
 
         Raises what is wrong with the wiring.
         """
-        live = Override(mapping, self._current().overriding({**mapping}))
+        live = Override(mapping, self._current().overriding(dict[object, object](mapping.items())))
         self._overrides.append(live)
         self._use_current()
         try:
