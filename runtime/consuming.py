@@ -70,7 +70,7 @@ class Work:
     __slots__ = ("received",)
 
     def __init__(self, received: Received) -> None:
-        self.received = received
+        self.received: Received = received
 
 
 class Consumer:

@@ -343,7 +343,7 @@ class DeliveryFailed(BusError):
 
     def __init__(self, dead_letters: Sequence[DeadLetter]) -> None:
         super().__init__("; ".join(str(letter) for letter in dead_letters))
-        self.dead_letters = tuple(dead_letters)
+        self.dead_letters: tuple[DeadLetter, ...] = tuple(dead_letters)
 
 
 class SinkUnset(BusError):
@@ -375,7 +375,7 @@ class SinkError(BusError):
 
     def __init__(self, text: str, records: Sequence[Record]) -> None:
         super().__init__(text)
-        self.records = tuple(records)
+        self.records: tuple[Record, ...] = tuple(records)
 
     @classmethod
     def of(cls, sink: object, error: BaseException, records: Sequence[Record]) -> Self:

@@ -163,7 +163,7 @@ class Use(msgspec.Struct, frozen=True):
     spec: FactorySpec
 
 
-def use(factory: Callable[..., Any], *, lifetime: Lifetime = "scoped") -> Use:
+def use(factory: Callable[..., object], *, lifetime: Lifetime = "scoped") -> Use:
     """Say, inside ``Annotated[T, ...]``, what builds a parameter.
 
     One factory used with one lifetime in several places is one provider, and shares what it has

@@ -63,7 +63,7 @@ class Plans:
         self.policies = policies
         self.registered = registered
         self.guards = guards
-        self.tallies = {} if tallies is None else tallies
+        self.tallies: dict[type, TypeTally] = {} if tallies is None else tallies
         self._heard: dict[type, list[int]] = {}
         for number, each in enumerate(registered):
             for key in each.spec.keys:

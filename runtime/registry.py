@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar, cast, get_args, overload
+from typing import Any, Generic, Never, TypeVar, cast, get_args, overload
 
 from runtime.errors import HandlerSignatureError
 from runtime.lifetimes import FactorySpec, Lifetime, read_factory
@@ -25,9 +25,9 @@ from runtime.signature import (
 __all__ = ("MessageRegistry",)
 
 E_co = TypeVar("E_co", covariant=True)
-H = TypeVar("H", bound=Callable[..., Any])
-F = TypeVar("F", bound=Callable[..., Any])
-G = TypeVar("G", bound=Callable[..., Coroutine[Any, Any, Any]])
+H = TypeVar("H", bound=Callable[..., object])
+F = TypeVar("F", bound=Callable[..., object])
+G = TypeVar("G", bound=Callable[..., Coroutine[object, Never, object]])
 
 
 class MessageRegistry(Generic[E_co]):
@@ -99,10 +99,10 @@ class MessageRegistry(Generic[E_co]):
     @overload
     def register(
         self,
-        first: Callable[..., Any],
-        second: Callable[..., Any],
+        first: Callable[..., object],
+        second: Callable[..., object],
         /,
-        *more: Callable[..., Any],
+        *more: Callable[..., object],
         lifetime: OwnerLifetime | None = None,
         in_thread: bool = False,
         own_task: bool = False,

@@ -39,6 +39,8 @@ __all__ = ("BusTerminal",)
 E = TypeVar("E")
 # A mapping's keys are invariant, and a checker may have found a metaclass for them.
 K = TypeVar("K", bound=type)
+L = TypeVar("L", bound=type)
+M = TypeVar("M")
 
 
 class Override(msgspec.Struct, eq=False):
@@ -69,7 +71,7 @@ class BusTerminal(Generic[E]):
         *registries: MessageRegistry[E],
         sink: Sink | Mapping[K, Sink] | None = None,
         publisher: Publisher = sequential,
-        mailbox: MailboxPolicy | Mapping[type, MailboxPolicy] = MailboxPolicy(),  # noqa: B008 -- immutable
+        mailbox: MailboxPolicy | Mapping[L, MailboxPolicy] = MailboxPolicy(),  # noqa: B008 -- immutable
         concurrency: int = 100,
         resolver: Resolver | None = None,
         max_hops: int | None = 10_000,
@@ -197,7 +199,7 @@ class BusTerminal(Generic[E]):
         self._registries = (*self._registries, registry)
 
     @contextmanager
-    def override(self, mapping: Mapping[Any, object]) -> Generator[None]:
+    def override(self, mapping: Mapping[M, object]) -> Generator[None]:
         """Serve some types by other objects inside a ``with`` block, for tests.
 
         Values of `mapping` are objects, or factories wrapped in `use`. Singletons that depend on
@@ -206,7 +208,7 @@ class BusTerminal(Generic[E]):
 
         Raises what is wrong with the wiring.
         """
-        live = Override(mapping, self._current().overriding(mapping))
+        live = Override(mapping, self._current().overriding(dict[object, object](mapping.items())))
         self._overrides.append(live)
         self._use_current()
         try:

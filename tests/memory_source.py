@@ -98,7 +98,7 @@ class MemorySource:
                         entry.key,
                         entry.failures,
                         entry.losses,
-                        (entry, entry.losses),
+                        entry,
                     )
                 )
             if found:
@@ -141,8 +141,10 @@ class MemorySource:
                 entry.due = asyncio.get_running_loop().time() + self.lease
 
     def _settle(self, received: Received, state: str) -> Entry | None:
-        entry, losses = received.receipt
-        if entry.state != "held" or entry.losses != losses:
+        entry = received.receipt
+        assert isinstance(entry, Entry)
+        # Every handing out after the first has one more loss.
+        if entry.state != "held" or entry.losses != received.losses:
             return None
         entry.state = state
         self._changed.set()

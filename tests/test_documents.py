@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -129,14 +130,17 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
 
 
-def pages(navigation: object) -> Iterator[str]:
+Navigation: TypeAlias = "str | dict[str, Navigation] | list[Navigation]"
+
+
+def pages(navigation: Navigation) -> Iterator[str]:
     """Yield the pages of a navigation."""
     if isinstance(navigation, str):
         yield navigation
     elif isinstance(navigation, dict):
         for each in navigation.values():
             yield from pages(each)
-    elif isinstance(navigation, list):
+    else:
         for each in navigation:
             yield from pages(each)
 

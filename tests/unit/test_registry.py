@@ -81,7 +81,7 @@ def test_an_actor_class_without_handlers_is_refused() -> None:
 def test_lifetime_belongs_to_classes(handler: object, lifetime: object) -> None:
     """A class needs a lifetime, a function has none, and anything else is no handler."""
     with pytest.raises(HandlerSignatureError, match="cannot be registered like this"):
-        MessageRegistry(event_base=Event).register(handler, lifetime=lifetime)  # type: ignore[call-overload]
+        MessageRegistry(event_base=Event).register(handler, lifetime=lifetime)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 
 def test_a_base_of_the_users_own() -> None:
@@ -135,6 +135,6 @@ def test_factory_says_what_it_cannot_use() -> None:
     with pytest.raises(ProviderError, match=r"nothing .*must say what it provides"):
         registry.factory(nothing)
     with pytest.raises(ProviderError, match="lifetime must be one of the four, not 'forever'"):
-        registry.factory(make_clock, lifetime="forever")  # type: ignore[call-overload]
+        registry.factory(make_clock, lifetime="forever")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     registry.factory(unnamed, provides=Clock)
     assert registry.factories[0].provides is Clock

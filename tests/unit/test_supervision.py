@@ -395,7 +395,7 @@ def wrong_lifetime(registry: MessageRegistry[Event]) -> None:
 
 
 def wrong_rule(registry: MessageRegistry[Event]) -> None:
-    registry.register(Actor, lifetime="actor", on_failure="explode")  # type: ignore[call-overload]
+    registry.register(Actor, lifetime="actor", on_failure="explode")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(
