@@ -8,7 +8,7 @@ from unit.checks import Checked, check, marked, write
 
 FILES = {
     "shop/__init__.py": "",
-    "shop/messages.py": '''\
+    "shop/messages.py": """\
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -37,8 +37,8 @@ class Cancel(Command[None]):  # E: bus-no-handler
 
 class Keyed(Event):
     __key__: ClassVar[int] = 3  # E: bus-handler-signature
-''',
-    "shop/parts.py": '''\
+""",
+    "shop/parts.py": """\
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -117,8 +117,8 @@ def make_report(*parts: str) -> Report:  # E: bus-dependency
 
 class Unknown:
     def __init__(self, nothing: Nowhere) -> None: ...  # E: bus-dependency
-''',
-    "shop/handlers.py": '''\
+""",
+    "shop/handlers.py": """\
 import functools
 
 from runtime import Event, MessageRegistry
@@ -199,14 +199,14 @@ async def bare(
     context,
     nothing,  # E: bus-dependency
 ) -> None: ...
-''',
-    "shop/app.py": '''\
+""",
+    "shop/app.py": """\
 from runtime import BusTerminal
 
 from shop.handlers import registry
 
 terminal = BusTerminal(registry)
-''',
+""",
 }
 PATHS = {
     "Settings.host": "shop.handlers.greet → Mailer → Settings.host: str",
@@ -455,7 +455,9 @@ terminal = BusTerminal(registry)
     checked = check(tmp_path, "app:terminal")
     assert checked.code == 1
     assert checked.out.splitlines() == [
-        "app:terminal: error: app.handle.name: str: nothing provides str; register a factory that "
-        "returns it [bus-dependency]",
+        (
+            "app:terminal: error: app.handle.name: str: nothing provides str; register a factory "
+            "that returns it [bus-dependency]"
+        ),
         "found 1 error and 0 warnings in 1 terminal",
     ]

@@ -1,0 +1,72 @@
+"""What the documentation says of `runtime check` is so: each code, each option, each key."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from unit.checks import check, write
+
+import runtime.cli
+from runtime.checking.report import Entry, Report
+from runtime.findings import Code
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs" / "typing.md").read_text(encoding="utf-8")
+GUIDE = GUIDE.partition("## What only the whole program knows\n")[2]
+REFERENCE = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+SECTION = re.compile(r"^### `(bus-[a-z-]+)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
+EXAMPLE = re.compile(r'^```python title="(wrong|right)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+SECTIONS = SECTION.findall(GUIDE)
+EXAMPLES = [(code, kind, text) for code, body in SECTIONS for kind, text in EXAMPLE.findall(body)]
+
+
+def test_every_code_has_a_section_with_both_examples() -> None:
+    """Each code once, with at least one example of each kind."""
+    assert sorted(code for code, _ in SECTIONS) == sorted(get_args(Code))
+    for code in get_args(Code):
+        assert {kind for each, kind, _ in EXAMPLES if each == code} == {"wrong", "right"}
+
+
+@pytest.mark.parametrize(("code", "kind", "text"), EXAMPLES)
+def test_examples_are_what_they_are_called(tmp_path: Path, code: str, kind: str, text: str) -> None:
+    """A wrong one has findings of its code and no other, a right one none at all."""
+    write(tmp_path, {"app.py": text})
+    ignore = () if code == "bus-unheard" else ("--ignore", "bus-unheard")
+    checked = check(tmp_path, "app:terminal", "--format", "json", *ignore)
+    assert checked.err == ""
+    found = {each["code"] for each in checked.report["findings"]}
+    assert found == ({code} if kind == "wrong" else set())
+
+
+def options_of(text: str) -> set[str]:
+    return set(re.findall(r"--[a-z]+", text))
+
+
+def test_options_are_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """The reference has every option, and none that is not there."""
+    with pytest.raises(SystemExit):
+        runtime.cli.main(["check", "--help"])
+    offered = options_of(capsys.readouterr().out) - {"--help"}
+    assert options_of(REFERENCE) == offered
+    assert options_of(GUIDE) <= offered
+
+
+def test_keys_are_described() -> None:
+    """The table of the reference has the keys of the document, in their order."""
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", REFERENCE, re.MULTILINE)
+    described = [key for row in rows for key in re.findall(r"`(\w+)`", row)]
+    fields: list[Any] = [*Report.__struct_fields__, *Entry.__struct_fields__]
+    assert described == fields
+
+
+@pytest.mark.parametrize(
+    "target", ["examples.flights.replay:make_terminal", "examples.flightboard.app:make_terminal"]
+)
+def test_the_examples_are_clean(tmp_path: Path, target: str) -> None:
+    """The programs that come with the runtime have no problem, not even a warning."""
+    skipped = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=skipped)
+    checked = check(tmp_path, target, "--strict", PYTHONWARNINGS="ignore")
+    assert (checked.code, checked.out) == (0, "no problems found in 1 terminal\n"), checked.err
