@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import site
 import sys
@@ -10,7 +9,7 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ("Program", "is_installed")
+__all__ = ("Libraries", "Program")
 
 
 class Program:
@@ -18,6 +17,7 @@ class Program:
 
     def __init__(self, packages: Iterable[str] = ()) -> None:
         self._packages = frozenset(packages)
+        self._libraries = Libraries()
 
     def defines(self, kind: type) -> bool:
         """Say whether a class is the program's own."""
@@ -27,7 +27,7 @@ class Program:
         if top in self._packages:
             return True
         file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-        return file is not None and not is_installed(file)
+        return file is not None and not self._libraries.have(file)
 
     def is_last(self, kind: type) -> bool:
         """Say whether a class can have instances, and no other one is derived from it."""
@@ -47,17 +47,19 @@ def is_current(kind: type) -> bool:
     return not isinstance(found, type) or found is kind or found.__qualname__ != kind.__qualname__
 
 
-@functools.cache
-def is_installed(file: str) -> bool:
-    """Say whether a file belongs to the standard library or to an installed package."""
-    path = Path(file).resolve()
-    return any(path.is_relative_to(folder) for folder in libraries())
+class Libraries:
+    """The standard library, and the packages that are installed."""
 
+    def __init__(self) -> None:
+        paths = sysconfig.get_paths()
+        names = [paths[each] for each in ("stdlib", "platstdlib", "purelib", "platlib")]
+        names += [*site.getsitepackages(), site.getusersitepackages()]
+        self._folders = tuple(dict.fromkeys(Path(each).resolve() for each in names))
+        self._known: dict[str, bool] = {}
 
-@functools.cache
-def libraries() -> tuple[Path, ...]:
-    """Return the folders that packages are installed in."""
-    paths = sysconfig.get_paths()
-    names = [paths[each] for each in ("stdlib", "platstdlib", "purelib", "platlib")]
-    names += [*site.getsitepackages(), site.getusersitepackages()]
-    return tuple(dict.fromkeys(Path(each).resolve() for each in names))
+    def have(self, file: str) -> bool:
+        """Say whether a file belongs to one of them."""
+        if file not in self._known:
+            path = Path(file).resolve()
+            self._known[file] = any(path.is_relative_to(folder) for folder in self._folders)
+        return self._known[file]

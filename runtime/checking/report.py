@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from runtime.checking.lines import Lines
-from runtime.checking.program import is_installed
+from runtime.checking.program import Libraries
 from runtime.findings import Code, Finding, Place, Severity
 
 __all__ = ("Entry", "Note", "Report", "make_report")
@@ -75,7 +75,7 @@ def make_report(
     `ignored` are codes that are left out, `registered` the calls at which the import of a target
     has ended, and paths are shown relative to `base`, by default the current folder.
     """
-    lines = Lines()
+    lines, libraries = Lines(), Libraries()
     base = Path.cwd() if base is None else base
     places: dict[Finding, list[str]] = {}
     for target, findings in found.items():
@@ -90,7 +90,7 @@ def make_report(
 
     entries: list[Entry] = []
     for finding, owners in places.items():
-        main = main_place(finding.places)
+        main = main_place(finding.places, libraries)
         notes = [note(place, said_of(finding, place)) for place in others(finding, main)]
         notes += [
             note(registered[each], "the import has ended here: what follows was not checked")
@@ -122,14 +122,14 @@ ADVICE: Mapping[Code, str] = {
 """What to do about a finding whose error does not say it."""
 
 
-def main_place(places: Sequence[Place]) -> Place | None:
+def main_place(places: Sequence[Place], libraries: Libraries) -> Place | None:
     """Return what is shown of the places that lead to what is wrong: the last in the program.
 
     Nobody can change what is installed; whoever needs it can.
     """
     written = [each for each in places if each.file is not None]
     for each in reversed(written):
-        if each.file is not None and not is_installed(each.file):
+        if each.file is not None and not libraries.have(each.file):
             return each
     return written[0] if written else None
 

@@ -43,7 +43,7 @@ def load(target: str) -> BusTerminal[Any]:
         raise TargetError(msg)
     module = attempt(f"{name} cannot be imported", lambda: import_module(name))
     found = attempt(f"{target} cannot be read", lambda: find(target, module, names))
-    if callable(found) and not is_terminal(found):
+    if is_callable(found) and not is_terminal(found):
         return as_terminal(target, "returns", call(target, found))
     return as_terminal(target, "is", found)
 
@@ -115,6 +115,11 @@ def as_terminal(target: str, verb: str, found: object) -> BusTerminal[Any]:
         advice = "give it to one, as in terminal = BusTerminal(registry)"
     msg = f"{target} {verb} {kind}, not a terminal; {advice}"
     raise TargetError(msg)
+
+
+def is_callable(found: object) -> TypeGuard[Callable[..., object]]:
+    """Say whether something can be called."""
+    return callable(found)
 
 
 def is_terminal(found: object) -> TypeGuard[BusTerminal[Any]]:

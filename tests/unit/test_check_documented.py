@@ -2,11 +2,12 @@
 
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from unit.checks import check, write
+from unit.checks import check, run, write
 
 import runtime.cli
 from runtime.checking.report import Entry, Report
@@ -61,12 +62,12 @@ def test_keys_are_described() -> None:
     assert described == fields
 
 
-@pytest.mark.parametrize(
-    "target", ["examples.flights.replay:make_terminal", "examples.flightboard.app:make_terminal"]
-)
-def test_the_examples_are_clean(tmp_path: Path, target: str) -> None:
+def test_the_examples_are_clean(tmp_path: Path) -> None:
     """The programs that come with the runtime have no problem, not even a warning."""
     skipped = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=skipped)
-    checked = check(tmp_path, target, "--strict", PYTHONWARNINGS="ignore")
-    assert (checked.code, checked.out) == (0, "no problems found in 1 terminal\n"), checked.err
+    targets = ("examples.flights.replay:make_terminal", "examples.flightboard.app:make_terminal")
+    # ididi 1.8.4 warns on CPython 3.13 and later.
+    command = [sys.executable, "-m", "runtime"]
+    checked = run(tmp_path, command, (*targets, "--strict"), {})
+    assert (checked.code, checked.out) == (0, "no problems found in 2 terminals\n"), checked.err

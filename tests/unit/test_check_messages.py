@@ -9,7 +9,7 @@ from unit.checks import check, marked, write
 
 from runtime import BusTerminal, Command, Event, MessageRegistry
 from runtime.checking import examine
-from runtime.checking.program import is_installed
+from runtime.checking.program import Libraries
 
 HEAD = """\
 import abc
@@ -228,9 +228,10 @@ def test_messages_of_installed_libraries_are_theirs(
 
 def test_what_is_installed() -> None:
     """The standard library and installed packages are; this test is not."""
-    assert is_installed(str(Path(pytest.__file__)))
-    assert is_installed(str(Path(sys.modules["typing"].__file__ or "")))
-    assert not is_installed(__file__)
+    libraries = Libraries()
+    assert libraries.have(pytest.__file__)
+    assert libraries.have(sys.modules["typing"].__file__ or "")
+    assert not libraries.have(__file__)
 
 
 class Topic(Event):

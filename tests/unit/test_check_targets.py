@@ -152,7 +152,10 @@ IMPORTS = {
         "    sys.exit(0)",
     ],
     "from runtime import BusTerminal\nBusTerminal(concurrency=0)\n": [
-        "runtime check: app cannot be imported: ValueError: concurrency must be at least 1 and less than 2**31, not 0",
+        (
+            "runtime check: app cannot be imported: ValueError: concurrency must be at least 1 "
+            "and less than 2**31, not 0"
+        ),
         '  File "{folder}/app.py", line 2, in <module>',
         "    BusTerminal(concurrency=0)",
     ],
