@@ -15,30 +15,36 @@ from runtime.findings import Code
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "typing.md").read_text(encoding="utf-8")
-GUIDE = GUIDE.partition("## What only the whole program knows\n")[2]
+GUIDE = GUIDE.partition("## What only the whole program knows\n")[2].partition("\n## ")[0]
 REFERENCE = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
-SECTION = re.compile(r"^### `(bus-[a-z-]+)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
-EXAMPLE = re.compile(r'^```python title="(wrong|right)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+SECTION = re.compile(
+    r"^### `runtime check`: `(bus-[a-z-]+)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL
+)
+EXAMPLE = re.compile(r'^```python title="app.py(, wrong)?"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 SECTIONS = SECTION.findall(GUIDE)
-EXAMPLES = [(code, kind, text) for code, body in SECTIONS for kind, text in EXAMPLE.findall(body)]
+EXAMPLES = [
+    (code, bool(wrong), text) for code, body in SECTIONS for wrong, text in EXAMPLE.findall(body)
+]
 
 
 def test_every_code_has_a_section_with_both_examples() -> None:
     """Each code once, with at least one example of each kind."""
     assert sorted(code for code, _ in SECTIONS) == sorted(get_args(Code))
     for code in get_args(Code):
-        assert {kind for each, kind, _ in EXAMPLES if each == code} == {"wrong", "right"}
+        assert {is_wrong for each, is_wrong, _ in EXAMPLES if each == code} == {True, False}
 
 
-@pytest.mark.parametrize(("code", "kind", "text"), EXAMPLES)
-def test_examples_are_what_they_are_called(tmp_path: Path, code: str, kind: str, text: str) -> None:
+@pytest.mark.parametrize(("code", "is_wrong", "text"), EXAMPLES)
+def test_examples_are_what_they_are_called(
+    tmp_path: Path, code: str, is_wrong: bool, text: str
+) -> None:
     """A wrong one has findings of its code and no other, a right one none at all."""
     write(tmp_path, {"app.py": text})
     ignore = () if code == "bus-unheard" else ("--ignore", "bus-unheard")
     checked = check(tmp_path, "app:terminal", "--format", "json", *ignore)
     assert checked.err == ""
     found = {each["code"] for each in checked.report["findings"]}
-    assert found == ({code} if kind == "wrong" else set())
+    assert found == ({code} if is_wrong else set())
 
 
 def options_of(text: str) -> set[str]:
