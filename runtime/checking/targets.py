@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import CoroutineType, ModuleType, TracebackType
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, Final, TypeGuard, TypeVar
 
 from runtime.errors import BusError
 from runtime.findings import Place
@@ -22,8 +22,9 @@ __all__ = ("TargetError", "load", "registration", "top_package")
 
 T = TypeVar("T")
 
-PACKAGE = Path(__file__).parents[1]
-FORM = "write it as package.module:terminal, as in shop.app:terminal"
+PACKAGE: Final = Path(__file__).parents[1]
+IMPORTLIB: Final = Path(importlib.__file__).parent
+FORM: Final = "write it as package.module:terminal, as in shop.app:terminal"
 
 
 class TargetError(Exception):
@@ -156,12 +157,19 @@ def last_line(error: BaseException) -> str:
 def essence(error: BaseException) -> Iterator[str]:
     """Yield the lines of a traceback that are the program's own."""
     for frame in traceback.extract_tb(error.__traceback__):
-        if "importlib" not in frame.filename and not frame.filename.startswith(str(PACKAGE)):
+        if is_program(frame.filename):
             yield f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}'
             if frame.line:
                 yield f"    {frame.line}"
     if isinstance(error, SyntaxError):
         yield from (line.rstrip() for line in traceback.format_exception_only(error)[:-1])
+
+
+def is_program(file: str) -> bool:
+    """Say whether a line of a traceback is neither the runtime's nor the import system's."""
+    path = Path(file)
+    is_foreign = any(path.is_relative_to(each) for each in (PACKAGE, IMPORTLIB))
+    return not is_foreign and not file.startswith("<frozen ") and path.suffix != ".pyx"
 
 
 def registration(error: BaseException) -> Place | None:
@@ -170,9 +178,7 @@ def registration(error: BaseException) -> Place | None:
     following: TracebackType | None = error.__traceback__
     while following is not None:
         code = following.tb_frame.f_code
-        if not Path(code.co_filename).is_relative_to(PACKAGE) and "importlib" not in (
-            code.co_filename
-        ):
+        if is_program(code.co_filename):
             found = Place(code.co_name, code.co_filename, following.tb_lineno)
         following = following.tb_next
     return found

@@ -1,6 +1,7 @@
 """Errors carry what is wrong as data, besides their text."""
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,18 +118,21 @@ def test_errors_can_be_sent_to_other_processes() -> None:
 def deeply(told: Told) -> None: ...
 
 
-def test_lines_of_what_is_not_there() -> None:
+def test_lines_of_what_is_not_there(tmp_path: Path) -> None:
     """A file that is gone, or is no Python, has the lines that are known, or none."""
     lines = Lines()
     assert lines.of(Place("f", "/nowhere/app.py", 7, "x")) == 7
     assert lines.of(Place("C", "/nowhere/app.py")) is None
     assert lines.of(Place("f", None, 7)) is None
     assert lines.of(Place("print", None)) is None
+    template = tmp_path / "template.txt"
+    template.write_text("Dear {name},\n", encoding="utf-8")
+    assert lines.of(Place("f", str(template), 1)) == 1
     found = written(deeply, "no such parameter")
     assert lines.of(found) == deeply.__code__.co_firstlineno
 
 
-def test_deep_expressions_do_not_stop_the_search(tmp_path: Any) -> None:
+def test_deep_expressions_do_not_stop_the_search(tmp_path: Path) -> None:
     """Generated code may nest deeper than the interpreter calls."""
     file = tmp_path / "deep.py"
     total = "+".join(["1"] * 2_000)
