@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -13,6 +14,12 @@ from runtime.checking.program import Libraries
 from runtime.findings import Code, Finding, Place, Severity
 
 __all__ = ("Entry", "Note", "Report", "make_report")
+
+
+ADVICE: Final[Mapping[Code, str]] = {
+    "bus-cycle": "let one of them ask for the other when it needs it, with `scope.resolve`",
+}
+"""What to do about a finding whose error does not say it."""
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -107,19 +114,13 @@ def make_report(
                 finding.path,
                 finding.what,
                 finding.advice or ADVICE.get(finding.code, ""),
-                tuple(each for each in notes if each is not None),
+                tuple(dict.fromkeys(each for each in notes if each is not None)),
                 tuple(owners),
             )
         )
     entries.sort(key=lambda each: (each.file or "", each.line or 0, each.code, each.text))
     warnings = sum(each.severity == "warning" for each in entries)
     return Report(1, tuple(targets), len(entries) - warnings, warnings, tuple(entries))
-
-
-ADVICE: Mapping[Code, str] = {
-    "bus-cycle": "let one of them ask for the other when it needs it, with `scope.resolve`",
-}
-"""What to do about a finding whose error does not say it."""
 
 
 def main_place(places: Sequence[Place], libraries: Libraries) -> Place | None:

@@ -337,11 +337,13 @@ terminal = BusTerminal(MessageRegistry(event_base=Event))
 """,
     }
     write(tmp_path, files)
-    checked = check(tmp_path, "broken:terminal", "sound:terminal", "--format", "json")
+    targets = ("broken:terminal", "broken:registry", "sound:terminal")
+    checked = check(tmp_path, *targets, "--format", "json")
     assert (checked.code, checked.err) == (1, "")
     assert checked.found == marked(files)
     (found,) = checked.of("bus-handler-signature")
     assert found["subject"] == "broken.handle"
+    assert found["targets"] == ["broken:terminal", "broken:registry"]
     assert found["related"] == [
         {
             "file": "broken.py",
