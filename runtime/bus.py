@@ -40,7 +40,6 @@ from runtime.errors import (
 from runtime.executor import HandlerThreads
 from runtime.failures import Failures, report
 from runtime.intake import Intake
-from runtime.lifetimes import Wired
 from runtime.messages import DeadLetter, DeadLetterReason, Origin
 from runtime.outlet import Outlet
 from runtime.passivation import Passivation
@@ -53,6 +52,7 @@ from runtime.slowness import SlowHandlers
 from runtime.supervision import Supervision
 from runtime.threads import ThreadBus
 from runtime.waiting import Waiting
+from runtime.wired import Wired
 from runtime.workers import HandlerTask, Workers, in_own_task, worker_of
 
 __all__ = ("EventBus", "Host")

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from runtime.findings import Finding
     from runtime.messages import DeadLetter
     from runtime.signature import HandlerSpec
     from runtime.sinks.base import Record
@@ -47,6 +48,9 @@ def shorten(value: object, limit: int = 120) -> str:
 
 class BusError(Exception):
     """Base of every error that the runtime raises itself."""
+
+    findings: tuple[Finding, ...] = ()
+    """What is wrong with handlers and wiring, one by one; empty in errors about anything else."""
 
 
 class HandlerSignatureError(BusError):

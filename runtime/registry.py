@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, Never, TypeVar, cast, get_args, overload
 
-from runtime.errors import HandlerSignatureError
+from runtime.findings import Finding, failure
 from runtime.lifetimes import FactorySpec, Lifetime, read_factory
 from runtime.messages import Command, DeadLetter, Event
 from runtime.policies import Retry
@@ -16,10 +16,11 @@ from runtime.signature import (
     HandlerSpec,
     OnFailure,
     OwnerLifetime,
-    place,
+    describe,
     read_class,
     read_guard,
     read_handler,
+    written,
 )
 
 __all__ = ("MessageRegistry",)
@@ -56,6 +57,11 @@ class MessageRegistry(Generic[E_co]):
     def event_base(self) -> type:
         """The class that the events derive from."""
         return self._bases[0]
+
+    @property
+    def command_base(self) -> type[Command[Any]]:
+        """The class that the commands derive from."""
+        return self._bases[1]
 
     @property
     def handlers(self) -> tuple[HandlerSpec, ...]:
@@ -184,8 +190,11 @@ class MessageRegistry(Generic[E_co]):
                 if callable(handler)
                 else "a handler is a function, a callable object, or a class"
             )
-        msg = f"{place(handler)} cannot be registered like this: {rule}"
-        raise HandlerSignatureError(msg)
+        name, location = describe(handler)
+        what = f"cannot be registered like this: {rule}"
+        text = f"{name} ({location}) {what}"
+        places = (written(handler),)
+        raise failure([Finding("bus-handler-signature", name, text, what, places=places)])
 
     def guard(self, guard: G) -> G:
         """Register a function ``async def (message: T, ctx, proceed) -> R`` around handlers.
