@@ -14,8 +14,8 @@ from runtime.checking.report import Entry, Report
 from runtime.findings import Code
 
 ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "docs" / "typing.md").read_text(encoding="utf-8")
-GUIDE = GUIDE.partition("## What only the whole program knows\n")[2].partition("\n## ")[0]
+DOCUMENT = (ROOT / "docs" / "typing.md").read_text(encoding="utf-8")
+GUIDE = DOCUMENT.partition("## What only the whole program knows\n")[2].partition("\n## ")[0]
 REFERENCE = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
 SECTION = re.compile(
     r"^### `runtime check`: `(bus-[a-z-]+)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL
