@@ -100,7 +100,8 @@ def test_a_registration_that_fails_has_a_finding() -> None:
     (found,) = error.value.findings
     assert found.code == "bus-handler-signature"
     assert found.text == str(error.value)
-    assert f"{found.what}: {found.advice}" in found.text
+    assert found.what in found.text
+    assert found.advice in found.text
 
 
 def test_errors_about_anything_else_have_none() -> None:
