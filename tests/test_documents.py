@@ -16,9 +16,9 @@ DOCS = ROOT / "docs"
 DOCUMENTS = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^ *```(.*)\n((?:.*\n)*?) *```$", re.MULTILINE)
 OUTPUT = 'text title="prints"'
-# What is not run: a shell's lines, and text that is no program.
 # Programs that are checked, and not run.
-CHECKED = {'python title="app.py"', 'python title="app.py, wrong"'}
+CHECKED = {'python title="app.py"', 'python title="app.py, wrong"', 'python title="wrong"'}
+# What is not run: a shell's lines, text that is no program, and what is only checked.
 NOT_RUN = {"console", "text", "yaml", OUTPUT, *CHECKED}
 # Of ididi 1.8.4, on CPython 3.13 and later.
 TYPE_PARAMS = "ignore:Failing to pass a value:DeprecationWarning:ididi.utils.typing_utils"
