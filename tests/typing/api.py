@@ -62,6 +62,10 @@ class GetUser(Command[str]):
     user_id: int
 
 
+class CountUsers(Command[int]):
+    least: int
+
+
 class Mailer:
     def __init__(self, host: str) -> None:
         self.host = host
@@ -101,12 +105,12 @@ async def greet(
 
 
 @registry.register()
-def count(event: UserEvent) -> int:
-    return event.user_id
+def count(command: CountUsers) -> int:
+    return command.least
 
 
 # A decorated handler keeps its own type.
-assert_type(count(event=UserEvent(1)), int)
+assert_type(count(command=CountUsers(1)), int)
 
 
 @registry.register(lifetime="actor")

@@ -148,6 +148,32 @@ async def test_what_emit_runs_gets_a_fresh_scope_for_each_attempt() -> None:
     await plugin.terminal.close()
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["call_endpoint", "call_route"])
+async def test_a_bus_of_some_events(*, whole: bool) -> None:
+    """An endpoint may say which events it publishes; for the plugin that is a bus like any."""
+    heard: list[Event] = []
+
+    async def handler(ping: Ping) -> None:
+        heard.append(ping)
+
+    plugin = plugin_of(handler)
+    route = Route("/", plugins=[plugin])
+
+    @route.post
+    async def ping(bus: PEventBus[Ping]) -> None:
+        await bus.publish(Ping())
+        # It is refused by type checkers; nobody looks when it runs.
+        bus.emit(Pong())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    if whole:
+        assert await call(route) == 200
+    else:
+        response = await LocalClient().call_endpoint(route.get_endpoint("POST"))
+        assert response.status_code == 200
+    assert heard == [Ping()]
+    await plugin.terminal.close()
+
+
 async def test_the_scope_at_hand_counts_also_if_lihil_did_not_need_one() -> None:
     """With `scoped=True` lihil opens one; what the handler opens in it ends with the request."""
     seen: list[Any] = []
