@@ -104,6 +104,21 @@ ORDER = [
     "integrations",
     "integrations.ididi",
     "integrations.lihil",
+    "mypy_plugin.walking",
+    "mypy_plugin.modules",
+    "mypy_plugin.findings",
+    "mypy_plugin.values",
+    "mypy_plugin.callables",
+    "mypy_plugin.bases",
+    "mypy_plugin.annotations",
+    "mypy_plugin.signatures",
+    "mypy_plugin.replies",
+    "mypy_plugin.providers",
+    "mypy_plugin.dependencies",
+    "mypy_plugin.frozen",
+    "mypy_plugin.registrations",
+    "mypy_plugin.publishing",
+    "mypy_plugin",
 ]
 
 FROM_CYTHON = re.compile(r"^\s*from (runtime[.\w]*) c?import", re.MULTILINE)
@@ -175,8 +190,8 @@ def test_module_imports_alone(name: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("module", ["sqlite3", "runtime.checking", "runtime.cli"])
+@pytest.mark.parametrize("module", ["sqlite3", "runtime.checking", "runtime.cli", "mypy"])
 def test_what_is_not_always_needed_is_not_imported(module: str) -> None:
-    """A service does not pay for a store that it does not use, nor for the command line."""
+    """A service does not pay for a store that it does not use, nor for what checks it."""
     code = f"import runtime, sys; sys.exit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-I", "-c", code], check=False).returncode == 0

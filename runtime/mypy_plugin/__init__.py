@@ -60,8 +60,10 @@ class RuntimePlugin(Plugin):
 
     def get_additional_indirect_deps(self, file: MypyFile) -> set[str]:
         """Return the modules whose types the findings of a module depend on."""
-        found = (each.view for each in self._seen.values() if each.view.tree is file)
-        return next((view.consulted for view in found), set())
+        for each in self._seen.values():
+            if each.view.tree is file:
+                return each.view.consulted
+        return set()
 
     def _of(self, context: FunctionContext | MethodContext) -> Registrations:
         """Return what checks the module at hand."""
@@ -89,7 +91,8 @@ class RuntimePlugin(Plugin):
                 # So that mypy asks again when it is applied.
                 found = get_proper_type(context.default_return_type)
                 if isinstance(found, CallableType):
-                    return found.copy_modified(name=f"{node.callee.name}{APPLIED}")
+                    named = f"{node.callee.name}{APPLIED}"
+                    return found.copy_modified(name=named)  # pyright: ignore[reportUnknownMemberType]
         return context.default_return_type
 
     def _on_applied(self, context: FunctionContext) -> Type:

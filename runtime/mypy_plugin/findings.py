@@ -54,11 +54,13 @@ def report(checker: TypeChecker, message: str, where: Context, code: ErrorCode) 
     errors = checker.errors
     # `register` is overloaded. Its variants are tried with errors held back, and a finding would
     # count as a sign that the variant does not match. The same one reported twice is shown once.
-    held, errors._watchers = errors._watchers, []  # noqa: SLF001 -- there is no public way around
+    # There is no public way around what holds them back.
+    held = errors._watchers  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    errors._watchers = []  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     try:
         checker.fail(message, where, code=code)
     finally:
-        errors._watchers = held  # noqa: SLF001
+        errors._watchers = held  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 def show(checker: TypeChecker, typ: Type) -> str:

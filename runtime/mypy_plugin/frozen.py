@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import msgspec
 from mypy.nodes import (
     AssignmentStmt,
@@ -13,6 +15,7 @@ from mypy.nodes import (
     Expression,
     ExpressionStmt,
     FuncDef,
+    LambdaExpr,
     MemberExpr,
     NameExpr,
     Node,
@@ -24,7 +27,7 @@ from mypy.nodes import (
 from mypy.traverser import NameAndMemberCollector
 
 from runtime.mypy_plugin.modules import REGISTERING, TERMINAL, ModuleView
-from runtime.mypy_plugin.walking import blocks_of
+from runtime.mypy_plugin.walking import blocks_of, nodes_in
 
 __all__ = ("frozen_sites",)
 
@@ -56,7 +59,18 @@ def frozen_sites(view: ModuleView, function: FuncDef) -> dict[Node, str]:
         site: registry.name
         for site, (registry, since) in finder.found.items()
         if not any(line >= since for line in lines.get(registry, ()))
+        and not is_included(view, registry)
     }
+
+
+def is_included(view: ModuleView, registry: Var) -> bool:
+    """Say whether a registry is included somewhere in the module."""
+    return any(
+        isinstance(each, NameExpr) and each.node is registry
+        for call in view.calls.terminals
+        if isinstance(call.callee, MemberExpr)
+        for each in call.args
+    )
 
 
 class Finder:
@@ -151,7 +165,15 @@ def uses_in(function: FuncDef) -> dict[Var, list[int]]:
     collector = NameAndMemberCollector()
     function.body.accept(collector)
     registering = {each.expr for each in collector.member_exprs if each.name in REGISTERING}
+    # Nobody knows when a function inside it runs.
+    inner = NameAndMemberCollector()
+    for node in nodes_in([function.body]):
+        if isinstance(node, (FuncDef, LambdaExpr)):
+            node.accept(inner)
     lines: dict[Var, list[int]] = {}
+    for each in inner.name_exprs:
+        if isinstance(each.node, Var):
+            lines.setdefault(each.node, []).append(sys.maxsize)
     for each in collector.name_exprs:
         if isinstance(each.node, Var) and each not in registering:
             lines.setdefault(each.node, []).append(each.line)

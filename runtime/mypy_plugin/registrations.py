@@ -11,7 +11,9 @@ from mypy.nodes import (
     Context,
     Decorator,
     Expression,
+    FloatExpr,
     FuncDef,
+    IntExpr,
     LambdaExpr,
     MemberExpr,
     Node,
@@ -44,6 +46,7 @@ from runtime.mypy_plugin.values import Method, Value, Values
 __all__ = ("Registrations",)
 
 
+BOOLS: Final = frozenset({"builtins.True", "builtins.False"})
 NO_OPTIONS: Final = Options()
 
 
@@ -156,19 +159,21 @@ class Registrations:
             report(self.view.checker, text, site.node, FROZEN)
 
     def _check_handler(self, site: Site, given: Given, bases: Bases) -> None:
-        options = options_of(site.options)
+        options = told = options_of(site.options)
         is_closed = self._providers.is_made_here(site.registry)
         handlers: list[Called] = []
         if isinstance(given.value, TypeInfo):
+            # The rest is for the class, and these for each of its methods.
+            told = msgspec.structs.replace(options, lifetime=None, on_failure="resume")
             handlers = self._signatures.methods(given.value, bases, given.at)
             lives = (options.lifetime or "scoped") if options.is_known else None
             self._dependencies.check_value(given.value, lives, is_closed=is_closed)
         elif given.called is not None:
             handlers = [given.called]
         for each in handlers:
-            is_method = isinstance(given.value, TypeInfo)
-            told = Options(in_thread=options.in_thread) if is_method else options
-            if self._signatures.check(each, bases, told, given.at):
+            told_at = site.node if given.is_decorated else given.at
+            self._signatures.check_options(each, told, told_at)
+            if self._signatures.check(each, bases, given.at):
                 check_reply(self.view, each, given.at)
                 self._dependencies.check_handler(each, is_closed=is_closed)
                 self._check_duplicate(site, given, each)
@@ -261,9 +266,17 @@ def options_of(call: CallExpr | None) -> Options:
         return Options(is_known=False)
     lifetime = argument(call, "lifetime")
     is_none = isinstance(lifetime, RefExpr) and lifetime.fullname == "builtins.None"
-    in_thread = argument(call, "in_thread")
+    in_thread, timeout = argument(call, "in_thread"), argument(call, "timeout")
+    on_failure = argument(call, "on_failure")
+    is_written = (
+        (lifetime is None or is_none or isinstance(lifetime, StrExpr))
+        and (in_thread is None or (isinstance(in_thread, RefExpr) and in_thread.fullname in BOOLS))
+        and (on_failure is None or isinstance(on_failure, StrExpr))
+    )
     return Options(
         lifetime=lifetime.value if isinstance(lifetime, StrExpr) else None,
         in_thread=isinstance(in_thread, RefExpr) and in_thread.fullname == "builtins.True",
-        is_known=lifetime is None or is_none or isinstance(lifetime, StrExpr),
+        timeout=isinstance(timeout, (IntExpr, FloatExpr)),
+        on_failure=on_failure.value if isinstance(on_failure, StrExpr) else "resume",
+        is_known=is_written,
     )

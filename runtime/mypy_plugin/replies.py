@@ -12,6 +12,7 @@ from mypy.types import (
     NoneType,
     ProperType,
     UninhabitedType,
+    UnionType,
     get_proper_type,
     has_type_vars,
 )
@@ -75,11 +76,15 @@ def result_of(called: Called) -> ProperType | None:
     if called.is_async and called.decorated is None and isinstance(result, Instance):
         # What an `async def` gives is a coroutine, and its result the last argument of that.
         return get_proper_type(result.args[-1])
-    if isinstance(result, Instance):
-        awaited = supertype(result, AWAITABLE)
-        if awaited is not None:
-            return get_proper_type(awaited.args[0])
-    return result
+    if isinstance(result, UnionType):
+        return make_simplified_union([awaited(get_proper_type(each)) for each in result.items])
+    return awaited(result)
+
+
+def awaited(typ: ProperType) -> ProperType:
+    """Return what something gives that the runtime awaits if it can."""
+    found = supertype(typ, AWAITABLE) if isinstance(typ, Instance) else None
+    return typ if found is None else get_proper_type(found.args[0])
 
 
 def supertype(instance: Instance, fullname: str) -> Instance | None:

@@ -34,6 +34,7 @@ class Options(msgspec.Struct, frozen=True):
     lifetime: str | None = None
     in_thread: bool = False
     timeout: bool = False
+    """Whether there is one."""
     on_failure: str = "resume"
     is_known: bool = True
     """Whether all of it is written out."""
@@ -46,18 +47,19 @@ class Signatures:
         self._view = view
         self._annotations = annotations
 
-    def check(self, called: Called, bases: Bases, options: Options, site: Context) -> bool:
+    def check(self, called: Called, bases: Bases, site: Context) -> bool:
         """Say whether a function can be a handler, after reporting why not."""
         flaw = self._flaw(called, bases) or self._context_flaw(called)
         if flaw is not None:
             self._report(called, flaw, site)
-            return False
-        misplaced = self._misplaced(called, options)
-        if misplaced is not None:
-            # The function is right, its registration is not.
-            text = f"{called.name} cannot be registered like this: {misplaced}"
+        return flaw is None
+
+    def check_options(self, called: Called, options: Options, site: Context) -> None:
+        """Report a function that is right, and a registration that is not."""
+        flaw = self._misplaced(called, options)
+        if flaw is not None:
+            text = f"{called.name} cannot be registered like this: {flaw}"
             report(self._view.checker, text, site, HANDLER_SIGNATURE)
-        return True
 
     def check_guard(self, called: Called, bases: Bases, site: Context) -> None:
         """Report why a function cannot be a guard, unless mypy does."""
@@ -166,14 +168,20 @@ class Signatures:
 
     def _misplaced(self, called: Called, options: Options) -> str | None:
         """Return what is wrong with the options of a function's registration."""
-        method = called.function is not None and isinstance(called.identity, tuple)
         if not options.is_known or called.function is None or called.decorated is not None:
             return None
-        if options.lifetime is not None and not method:
+        if options.lifetime is not None:
             return "lifetime= is for classes; a function has no instance that could live"
+        if options.on_failure != "resume":
+            return 'on_failure= is for actors, classes registered with lifetime="actor"'
         if options.in_thread and called.is_async:
             return (
                 "in_thread=True is for synchronous handlers; an asynchronous one runs on the loop"
+            )
+        if options.timeout and not called.is_async and not options.in_thread:
+            return (
+                "timeout= is for asynchronous handlers; make it asynchronous, or register it with "
+                "in_thread=True"
             )
         return None
 
@@ -229,7 +237,9 @@ class Signatures:
         self, parameter: Parameter, typ: Type
     ) -> tuple[str, Parameter | None] | None:
         found = get_proper_type(typ)
-        context = self._view.checker.modules["runtime._context"].names["MessageContext"].node
+        module = self._view.checker.modules.get(CONTEXT.rpartition(".")[0])
+        symbol = None if module is None else module.names.get(CONTEXT.rpartition(".")[2])
+        context = None if symbol is None else symbol.node
         if not isinstance(context, TypeInfo) or isinstance(found, (AnyType, TypeVarType)):
             return None
         if is_subtype(Instance(context, []), found):
