@@ -371,7 +371,7 @@ class BusTerminal(Generic[E]):
 
     async def consume(
         self,
-        source: Source,
+        source: Source[Any],
         *,
         max_attempts: int = 5,
         backoff: float = 1.0,

@@ -37,7 +37,7 @@ from runtime import (
     use,
 )
 from runtime.sinks import SqliteSink
-from runtime.sources import SqliteSource
+from runtime.sources import Received, Source, SqliteSource
 from runtime.sources.sqlite import Buried
 from runtime.testing import Tracked, track
 from runtime.threads import ThreadBus
@@ -473,9 +473,21 @@ def divide() -> None:
     BusTerminal(registry, sink="users.db")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+def received_as(source: Source[Mailer], plain: Source, received: Received[Mailer]) -> None:
+    assert_type(received.receipt, Mailer)
+    assert_type(Received("1", b"", receipt=Mailer("here")), Received[Mailer])
+    assert_type(plain, Source[object])
+    anything: Received = received
+    print(anything, source)
+
+
 async def consume() -> None:
     async with BusTerminal(registry) as terminal:
         source = SqliteSource("events.db", group="mailers")
         await terminal.consume(source, max_attempts=3)
         assert_type(await source.dead_letters(), list[Buried])
+        received = await source.receive(1)
+        assert_type(received[0].receipt, tuple[int, int])
+        await source.put_back(received[0], delay=1, failed=False)
+        await source.acknowledge([Received("1", b"", receipt=Mailer("here"))])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         await terminal.consume(SqliteSink("events.db"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -422,25 +422,24 @@ class ListSource:
         self.done: list[int] = []
         self.finished = asyncio.Event()
 
-    async def receive(self, limit: int, /) -> Sequence[Received]:
+    async def receive(self, limit: int, /) -> Sequence[Received[Receipt]]:
         if not self.waiting:
             await asyncio.Event().wait()
         taken, self.waiting = self.waiting[:limit], self.waiting[limit:]
         return [Received(str(number), raw, receipt=Receipt(number)) for number, raw in taken]
 
-    async def acknowledge(self, received: Sequence[Received], /) -> None:
+    async def acknowledge(self, received: Sequence[Received[Receipt]], /) -> None:
         for each in received:
-            if isinstance(each.receipt, Receipt):
-                self.done.append(each.receipt.position)
+            self.done.append(each.receipt.position)
         self.finished.set()
 
-    async def put_back(self, received: Received, /, *, delay: float, failed: bool) -> None:
+    async def put_back(self, received: Received[Receipt], /, *, delay: float, failed: bool) -> None:
         await self.acknowledge([received])
 
-    async def bury(self, received: Received, /, reason: str, error: str) -> None:
+    async def bury(self, received: Received[Receipt], /, reason: str, error: str) -> None:
         await self.acknowledge([received])
 
-    async def extend(self, received: Sequence[Received], /) -> None: ...
+    async def extend(self, received: Sequence[Received[Receipt]], /) -> None: ...
 
 
 # --- A service that has a bus, and knows no terminal.
