@@ -99,7 +99,7 @@ def callable_of(view: ModuleView, value: Value | None) -> Called | None:
             found = of_decorated(view, value.function, value, value.function.var.type, skip=skip)
         else:
             return None
-        if value.is_bound or found is None:
+        if value.is_bound or found is None or not misses_self(found):
             return found
         flaw = "it is a method without its object"
         return Called(found.name, value, found.function, (), None, found.written, flaw)
@@ -109,6 +109,17 @@ def callable_of(view: ModuleView, value: Value | None) -> Called | None:
     if isinstance(value, Partial):
         return of_partial(view, value)
     return None
+
+
+def misses_self(called: Called) -> bool:
+    """Say whether a function of a class has a first parameter that nobody gives."""
+    first = called.parameters[0] if called.parameters else None
+    written = None if first is None else first.written
+    return (
+        first is not None
+        and first.name == "self"
+        and (written is None or written.type_annotation is None)
+    )
 
 
 def method_of(view: ModuleView, method: object, identity: object) -> Called | None:

@@ -237,7 +237,9 @@ class Signatures:
         self, parameter: Parameter, typ: Type
     ) -> tuple[str, Parameter | None] | None:
         found = get_proper_type(typ)
-        context = self._view.checker.modules["runtime._context"].names["MessageContext"].node
+        module = self._view.checker.modules.get(CONTEXT.rpartition(".")[0])
+        symbol = None if module is None else module.names.get(CONTEXT.rpartition(".")[2])
+        context = None if symbol is None else symbol.node
         if not isinstance(context, TypeInfo) or isinstance(found, (AnyType, TypeVarType)):
             return None
         if is_subtype(Instance(context, []), found):

@@ -178,3 +178,25 @@ async def shadowed(registry: MessageRegistry[UserEvent]) -> None:
         registry.register(created)
 
 
+async def included_by_a_function_inside() -> None:
+    local = MessageRegistry(event_base=UserEvent)
+    async with BusTerminal(local) as terminal:
+
+        def refresh() -> None:
+            terminal.include(local)
+
+        local.register(created)
+        refresh()
+
+
+shared = MessageRegistry(event_base=UserEvent)
+
+
+def include_shared(terminal: BusTerminal[UserEvent]) -> None:
+    terminal.include(shared)
+
+
+async def included_by_a_function_of_the_module() -> None:
+    async with BusTerminal(shared) as terminal:
+        shared.register(created)
+        include_shared(terminal)
