@@ -6,6 +6,7 @@ import sys
 
 import msgspec
 from mypy.nodes import (
+    GDEF,
     AssignmentStmt,
     AwaitExpr,
     Block,
@@ -122,7 +123,9 @@ class Finder:
     def _registries(self, expression: Expression, state: State) -> tuple[Var, ...]:
         """Return the registries of a terminal."""
         if isinstance(expression, NameExpr) and isinstance(expression.node, Var):
-            return state.given.get(expression.node, ())
+            if expression.node in state.given:
+                return state.given[expression.node]
+            expression = self._terminal_of_module(expression, expression.node)
         if not isinstance(expression, CallExpr) or not isinstance(expression.callee, RefExpr):
             return ()
         if expression.callee.fullname != TERMINAL:
@@ -134,6 +137,13 @@ class Finder:
             and isinstance(each.node, Var)
             and self._view.is_bound_once(each.node)
         )
+
+    def _terminal_of_module(self, name: NameExpr, var: Var) -> Expression:
+        """Return what a name of the module stands for, if it is bound once; else the name."""
+        made = self._view.assignment_of(var) if name.kind == GDEF else None
+        if made is None or len(made.lvalues) > 1 or not self._view.is_bound_once(var):
+            return name
+        return made.rvalue
 
     def _expression(self, expression: Expression, state: State, since: int | None) -> None:
         if isinstance(expression, AwaitExpr):

@@ -200,3 +200,62 @@ async def included_by_a_function_of_the_module() -> None:
     async with BusTerminal(shared) as terminal:
         shared.register(created)
         include_shared(terminal)
+
+
+# What most programs have: a registry and a terminal of the module.
+events = MessageRegistry(event_base=UserEvent)
+terminal = BusTerminal(events)
+events.register(created)
+
+
+async def a_terminal_of_the_module() -> None:
+    events.register(created)
+    async with terminal:
+        events.register(renamed)  # E: bus-frozen: events
+
+
+async def opened_by_hand() -> None:
+    await terminal.open()
+
+    @events.register  # E: bus-frozen
+    async def late(event: UserCreated) -> None: ...
+
+    await terminal.close()
+    events.register(renamed)
+
+
+async def another_terminal() -> None:
+    async with BusTerminal(orders):
+        events.register(created)
+
+
+rebound = BusTerminal(events)
+rebound = BusTerminal(MessageRegistry(event_base=UserEvent))
+
+
+async def bound_twice() -> None:
+    async with rebound:
+        events.register(created)
+
+
+def replaced_elsewhere() -> None:
+    global replaced
+    replaced = BusTerminal(MessageRegistry(event_base=UserEvent))
+
+
+replaced = BusTerminal(events)
+
+
+async def perhaps_replaced() -> None:
+    async with replaced:
+        events.register(created)
+
+
+extended = MessageRegistry(event_base=UserEvent)
+extending = BusTerminal(extended)
+
+
+async def included_afterwards() -> None:
+    async with extending:
+        extended.register(created)
+        extending.include(extended)
