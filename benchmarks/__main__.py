@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from benchmarks import results
 from benchmarks.floors import FLOORS
-from benchmarks.ratios import ROUNDS, compare
+from benchmarks.ratios import ROUNDS, Ratio, compare
 from benchmarks.subjects import SUBJECTS
 from benchmarks.table import HEAD, as_data, line, quantities
 
@@ -22,7 +22,7 @@ def main() -> int:
     floors = [each for each in FLOORS if options.group in (None, each.group)]
     print(f"CPython {platform.python_version()}, medians of {options.rounds} interleaved rounds")
     print(HEAD)
-    ratios = []
+    ratios: list[Ratio] = []
     for ratio in compare(floors, SUBJECTS, options.rounds):
         ratios.append(ratio)
         print(line(ratio), flush=True)

@@ -4,7 +4,7 @@ The ratios that count are taken side by side by ``python -m benchmarks``; this s
 spread of each case by itself.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import pytest
@@ -20,7 +20,7 @@ ROUNDS = 30
 
 
 @contextmanager
-def prepared(case: Case) -> Iterator[Callable[[], None]]:
+def prepared(case: Case) -> Generator[Callable[[], None]]:
     """Prepare a case on a loop of its own, and yield what runs one round of it."""
     loop = uvloop.new_event_loop()
     manager = case.prepare()
@@ -37,4 +37,7 @@ def bench_case(benchmark: BenchmarkFixture, case: Case) -> None:
     """Time rounds of the case; one round is `case.unit` operations."""
     benchmark.group = f"{case.group}, {case.unit:,} a round"
     with prepared(case) as one_round:
-        benchmark.pedantic(one_round, rounds=min(ROUNDS, case.rounds or ROUNDS), warmup_rounds=3)
+        # pytest-benchmark has no types for it.
+        benchmark.pedantic(  # type: ignore[no-untyped-call]  # pyright: ignore[reportUnknownMemberType]
+            one_round, rounds=min(ROUNDS, case.rounds or ROUNDS), warmup_rounds=3
+        )

@@ -1,6 +1,7 @@
 """The measure of scale measures: small crowds, and verdicts that are known."""
 
 import asyncio
+from unittest.mock import create_autospec
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_a_broken_bound_is_the_exit_code(
 
     monkeypatch.setattr(scale, "in_own_process", measure)
     monkeypatch.setattr(scale, "PARTS", (scale.emitting,))
-    monkeypatch.setattr(results, "write", lambda tool, figures: None)
+    monkeypatch.setattr(results, "write", create_autospec(results.write))
     assert scale.main(["--quick"]) == 1
     assert len(tries) == 2
     assert "slow: 1.80x" in capsys.readouterr().err

@@ -1,5 +1,8 @@
 """Draw figures: ratios to the floors, latencies under load, cost against size."""
 
+# Altair leaves parts of its signatures open.
+# pyright: reportUnknownMemberType=false
+
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -90,7 +93,7 @@ def line(
 
 def latency_bars(python: str, runs: Sequence[Mapping[str, Any]], promise_ms: float) -> Chart:
     """Draw p50, p99 and p99.9 of each part under each load, and the promise for the quiet ones."""
-    values = [
+    values: list[dict[str, Any]] = [
         {
             "scenario": run["scenario"],
             "system": run["system"],
@@ -129,7 +132,7 @@ def latency_bars(python: str, runs: Sequence[Mapping[str, Any]], promise_ms: flo
         )
     )
     promise = alt.Chart().mark_rule(color=BUDGET, strokeDash=[6, 3]).encode(y="promise:Q")
-    rows = [
+    rows: list[alt.FacetChart] = [
         alt.layer(
             bars,
             *([promise] if part.startswith("quiet") else []),

@@ -5,7 +5,7 @@ import tracemalloc
 from collections.abc import Collection
 from pathlib import Path
 
-import runtime.terminal  # noqa: F401 -- with the modules whose files are looked into
+import runtime.terminal  # noqa: F401  # pyright: ignore[reportUnusedImport] -- its modules are read
 
 NONE_CHECK = b"'NoneType' object has no attribute"
 """In every module that was compiled with `nonecheck`, and not in all of the others."""

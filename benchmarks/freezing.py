@@ -1,6 +1,6 @@
 """Freezing a terminal: many handlers over many classes, and a tenth of both."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -39,7 +39,7 @@ def many_handlers(count: int) -> tuple[MessageRegistry[Event], list[type[Event]]
 
 
 @asynccontextmanager
-async def freeze(handlers: int = HANDLERS) -> AsyncIterator[Run]:
+async def freeze(handlers: int = HANDLERS) -> AsyncGenerator[Run]:
     """Open and close a terminal of many handlers; they have been registered before."""
     # A class knows its sub-classes weakly: somebody has to hold them.
     registry, classes = many_handlers(handlers)

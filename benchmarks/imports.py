@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ SUBJECT = f"{NEEDED}, runtime"
 
 
 @asynccontextmanager
-async def importing(statement: str) -> AsyncIterator[Run]:
+async def importing(statement: str) -> AsyncGenerator[Run]:
     """Start an interpreter, have it run one statement, and wait for its end."""
     with tempfile.TemporaryDirectory() as folder:
         # Compiled modules are found where an earlier start has left them, as in any installation,

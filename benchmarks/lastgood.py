@@ -36,6 +36,6 @@ def read(minor: str, path: Path = FIGURES) -> dict[str, Good]:
 
 def write(minor: str, figures: Mapping[str, Good], path: Path = FIGURES) -> None:
     """Replace the last good figures of a minor version."""
-    everything = json.loads(path.read_text()) if path.exists() else {}
+    everything: dict[str, object] = json.loads(path.read_text()) if path.exists() else {}
     everything[minor] = {name: asdict(good) for name, good in figures.items()}
     path.write_text(json.dumps(everything, indent=2, sort_keys=True) + "\n")

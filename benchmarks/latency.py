@@ -131,7 +131,7 @@ async def saturate(load: Load, scenario: Scenario) -> float:
     hot = scenario.hot / ((scenario.hot + scenario.quiet) or 1)
     boxes = poisson(hot * 10_000, (1 - hot) * 10_000, 1, QUIET, SEED).boxes
     send, clock, handled = sender(load, 0, Counter()), load.handled.clock, load.handled
-    rates = []
+    rates: list[float] = []
     for _ in range(3):
         handled.latencies = array("d", bytes(8 * len(boxes)))
         gc.collect()
@@ -227,7 +227,7 @@ HEAD = (
 
 def lines(run: Run) -> list[str]:
     """Write the rows of one run."""
-    rows = []
+    rows: list[str] = []
     for name, each in (("hot", run.hot), ("quiet", run.quiet)):
         title = f"{run.scenario:<20} {run.system:<14} {name:<5}"
         figures = " ".join(f"{each.at(percent):>6.3f} ms" for percent in (50.0, 99.0, 99.9, 100.0))
@@ -270,7 +270,7 @@ def main() -> int:
         f"{options.clock} clock"
     )
     print(HEAD)
-    runs = []
+    runs: list[Run] = []
     for scenario in SCENARIOS:
         for system in SYSTEMS:
             run = measure(system, scenario, options.seconds, options.seed, options.clock)

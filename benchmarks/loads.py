@@ -2,7 +2,7 @@
 
 import asyncio
 from array import array
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -83,7 +83,7 @@ class Load:
 
 
 @asynccontextmanager
-async def mailboxes(clock: Clock) -> AsyncIterator[Load]:
+async def mailboxes(clock: Clock) -> AsyncGenerator[Load]:
     """The runtime: a mailbox for each key."""
     handled = Handled(clock)
     async with BusTerminal(registry_of(handler_of(handled))) as terminal:
@@ -100,7 +100,7 @@ async def mailboxes(clock: Clock) -> AsyncIterator[Load]:
 
 
 @asynccontextmanager
-async def queues(clock: Clock) -> AsyncIterator[Load]:
+async def queues(clock: Clock) -> AsyncGenerator[Load]:
     """By hand: an ``asyncio.Queue`` with a worker task for each key."""
     handled = Handled(clock)
     handle = handler_of(handled)

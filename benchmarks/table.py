@@ -72,7 +72,7 @@ class Quantity:
 
 def quantities(ratios: Iterable[Ratio]) -> list[Quantity]:
     """Return what the measured times say of the limits that are times themselves."""
-    values = {}
+    values: dict[str, float] = {}
     for each in ratios:
         if each.group == "freeze":
             values["freeze of 1,000 handlers over 10,000 classes"] = each.subject_ns / 1e9
@@ -87,7 +87,7 @@ def quantities(ratios: Iterable[Ratio]) -> list[Quantity]:
 
 def as_data(ratios: Iterable[Ratio]) -> list[dict[str, Any]]:
     """Return ratios for a file, each with its budget and how it stands to it."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for each in ratios:
         budget: Budget | None = budget_of(each.group, each.floor, each.subject)
         rows.append(

@@ -74,15 +74,18 @@ def test_a_stall_counts_for_all_that_should_have_been_sent_meanwhile() -> None:
 
 
 def test_what_is_overdue_is_sent_in_one_turn() -> None:
-    clock, turns, sent = Clock(), 0, []
+    clock, turns = Clock(), 0
+    sent: list[tuple[int, int]] = []
 
     async def turn() -> None:
         nonlocal turns
         turns += 1
         clock.now += 1.0
 
-    schedule = paced(0.1, 25)
-    asyncio.run(drive(schedule, lambda number, *_: sent.append((turns, number)), clock, turn))
+    def send(number: int, box: int, due: float) -> None:
+        sent.append((turns, number))
+
+    asyncio.run(drive(paced(0.1, 25), send, clock, turn))
     assert sent == [(math.ceil(number / 10), number) for number in range(25)]
 
 

@@ -6,7 +6,7 @@ machinery and nothing else.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -76,7 +76,7 @@ def open_session(clock: Clock) -> Session:
     return Session(clock)
 
 
-def managed_session(clock: Clock) -> Iterator[Session]:
+def managed_session(clock: Clock) -> Generator[Session]:
     """Build the scoped dependency, and have something to leave afterwards."""
     yield Session(clock)
 

@@ -34,7 +34,7 @@ __all__ = (
     "raise_together",
 )
 
-logger = logging.getLogger("runtime")
+logger: logging.Logger = logging.getLogger("runtime")
 
 UNLEFT: Final = "a scope could not be left well"
 
@@ -235,7 +235,7 @@ class Owner(AbstractAsyncContextManager[None]):
         self.built: asyncio.Future[None] = loop.create_future()
         self._released = asyncio.Event()
         self._error: BaseException | None = None
-        self.task = OwnerTask(self._own(factory, home), loop, home)
+        self.task: OwnerTask = OwnerTask(self._own(factory, home), loop, home)
 
     def cancel(self) -> None:
         """Give the build up."""

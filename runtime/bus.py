@@ -40,7 +40,6 @@ from runtime.errors import (
 from runtime.executor import HandlerThreads
 from runtime.failures import Failures, report
 from runtime.intake import Intake
-from runtime.lifetimes import Wired
 from runtime.messages import DeadLetter, DeadLetterReason, Origin
 from runtime.outlet import Outlet
 from runtime.passivation import Passivation
@@ -53,6 +52,7 @@ from runtime.slowness import SlowHandlers
 from runtime.supervision import Supervision
 from runtime.threads import ThreadBus
 from runtime.waiting import Waiting
+from runtime.wired import Wired
 from runtime.workers import HandlerTask, Workers, in_own_task, worker_of
 
 __all__ = ("EventBus", "Host")
@@ -86,22 +86,22 @@ class Host:
         self.name = name
         self.begin = begin
         self.find_provider = find_provider
-        self.core = Core(self, concurrency=concurrency, max_hops=max_hops)
-        self.workers = Workers()
-        self.failures = Failures(self.core)
-        self.retries = Retries(self.core)
-        self.supervision = Supervision(self.core)
-        self.passivation = Passivation(self.core, idle_timeout)
-        self.lines = Lines(self.core)
-        self.inbox = Inbox(self.core)
-        self.delays = Delays(self.core.post_due)
-        self.waits = Waits(self.core)
-        self.waiting = Waiting(self.core, self.lines, self.waits, self.supervision, name)
-        self.blocks = Blocks()
-        self.outlet = Outlet(sink, name)
-        self.intake = Intake()
-        self.slowness = SlowHandlers(self.core)
-        self.threads = HandlerThreads(name)
+        self.core: Core = Core(self, concurrency=concurrency, max_hops=max_hops)
+        self.workers: Workers = Workers()
+        self.failures: Failures = Failures(self.core)
+        self.retries: Retries = Retries(self.core)
+        self.supervision: Supervision = Supervision(self.core)
+        self.passivation: Passivation = Passivation(self.core, idle_timeout)
+        self.lines: Lines = Lines(self.core)
+        self.inbox: Inbox = Inbox(self.core)
+        self.delays: Delays = Delays(self.core.post_due)
+        self.waits: Waits = Waits(self.core)
+        self.waiting: Waiting = Waiting(self.core, self.lines, self.waits, self.supervision, name)
+        self.blocks: Blocks = Blocks()
+        self.outlet: Outlet = Outlet(sink, name)
+        self.intake: Intake = Intake()
+        self.slowness: SlowHandlers = SlowHandlers(self.core)
+        self.threads: HandlerThreads = HandlerThreads(name)
         self._late: set[asyncio.Task[None]] = set()
         self._max_hops = max_hops
         self._turns: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from types import FrameType
 from typing import Any, Final
 
+from runtime._core import Core
 from runtime.bus import Host
 from runtime.failures import report
 from runtime.reports import ShutdownReport, StuckHandler
@@ -34,8 +35,8 @@ class Shutdown:
 
     def __init__(self, host: Host, timeout: float) -> None:
         self.host = host
-        self.core = host.core
-        self.began = asyncio.get_running_loop().time()
+        self.core: Core = host.core
+        self.began: float = asyncio.get_running_loop().time()
         self.timeout = timeout
         self.errors: list[BaseException] = []
         self.interruption: asyncio.CancelledError | None = None

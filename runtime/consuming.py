@@ -35,7 +35,7 @@ PAUSE: Final = Retry(backoff=0.1, max_backoff=5.0)
 class Consumption:
     """How a source is consumed; see `BusTerminal.consume`."""
 
-    source: Source
+    source: Source[Any]
     max_attempts: int
     backoff: float
     max_backoff: float
@@ -70,7 +70,7 @@ class Work:
     __slots__ = ("received",)
 
     def __init__(self, received: Received) -> None:
-        self.received = received
+        self.received: Received = received
 
 
 class Consumer:
@@ -381,7 +381,7 @@ class Consumer:
                     is_well = True
 
 
-async def receive(source: Source, limit: int) -> Sequence[Received]:
+async def receive(source: Source[Any], limit: int) -> Sequence[Received]:
     """Receive, as a coroutine that a task can be made of."""
     return await source.receive(limit)
 

@@ -38,9 +38,9 @@ class Job(Generic[T]):
     __slots__ = ("done", "loop", "size", "work")
 
     def __init__(self, work: Callable[[sqlite3.Connection], T], size: int) -> None:
-        self.work = work
-        self.size = size
-        self.loop = asyncio.get_running_loop()
+        self.work: Callable[[sqlite3.Connection], T] = work
+        self.size: int = size
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.done: asyncio.Future[T] = self.loop.create_future()
 
 
@@ -70,7 +70,7 @@ class Database:
         timeout: float,
         capacity: int,
     ) -> None:
-        self.path = os.fspath(path)
+        self.path: str = os.fspath(path)
         self._prepare = prepare
         self._timeout = timeout
         self._capacity = capacity

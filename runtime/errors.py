@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from runtime.findings import Finding
     from runtime.messages import DeadLetter
     from runtime.signature import HandlerSpec
     from runtime.sinks.base import Record
@@ -47,6 +48,9 @@ def shorten(value: object, limit: int = 120) -> str:
 
 class BusError(Exception):
     """Base of every error that the runtime raises itself."""
+
+    findings: tuple[Finding, ...] = ()
+    """What is wrong with handlers and wiring, one by one; empty in errors about anything else."""
 
 
 class HandlerSignatureError(BusError):
@@ -343,7 +347,7 @@ class DeliveryFailed(BusError):
 
     def __init__(self, dead_letters: Sequence[DeadLetter]) -> None:
         super().__init__("; ".join(str(letter) for letter in dead_letters))
-        self.dead_letters = tuple(dead_letters)
+        self.dead_letters: tuple[DeadLetter, ...] = tuple(dead_letters)
 
 
 class SinkUnset(BusError):
@@ -375,7 +379,7 @@ class SinkError(BusError):
 
     def __init__(self, text: str, records: Sequence[Record]) -> None:
         super().__init__(text)
-        self.records = tuple(records)
+        self.records: tuple[Record, ...] = tuple(records)
 
     @classmethod
     def of(cls, sink: object, error: BaseException, records: Sequence[Record]) -> Self:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from runtime.lifetimes import Wired
 from runtime.messages import Command
 from runtime.plan import Plans, key_of
 from runtime.policies import MailboxPolicy, Retry
 from runtime.signature import OnFailure
+from runtime.wired import Wired
 
 __all__ = ("Dependency", "ExplainedHandler", "Explanation", "explain")
 

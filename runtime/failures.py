@@ -20,7 +20,7 @@ from runtime.workers import is_cut_off
 
 __all__ = ("Failures",)
 
-logger = logging.getLogger("runtime")
+logger: logging.Logger = logging.getLogger("runtime")
 
 KEPT: Final = 1_000
 """How many dead letters a terminal keeps."""
@@ -46,8 +46,8 @@ class Failures:
 
     def __init__(self, core: Core) -> None:
         self.core = core
-        self.count = 0
-        self.cut_off = 0
+        self.count: int = 0
+        self.cut_off: int = 0
         self.kept: deque[DeadLetter] = deque(maxlen=KEPT)
         self.provisional: set[MessageContext] = set()
         """Contexts of messages that their source hands out again if they fail: the letters of their

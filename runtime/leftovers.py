@@ -10,7 +10,7 @@ from runtime.loops import Closable, open_terminals
 
 __all__ = ("Watch",)
 
-logger = logging.getLogger("runtime")
+logger: logging.Logger = logging.getLogger("runtime")
 
 
 class Watch:

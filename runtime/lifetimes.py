@@ -10,7 +10,6 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from enum import IntEnum
 from typing import Annotated, Any, Final, Literal, TypeGuard, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -32,29 +31,34 @@ from runtime._wiring import (
     Transient,
 )
 from runtime.building import Lived, Resolver
-from runtime.errors import BusError, LifetimeError, ProviderError
+from runtime.errors import BusError, ProviderError
+from runtime.findings import Code, Finding, Place, failure
 from runtime.signature import (
     MISSING,
     HandlerSpec,
     OwnerLifetime,
     Parameter,
+    describe,
+    fault,
     identity,
     is_asynchronous,
-    place,
     plain_function,
     read_parameters,
     show,
+    written,
 )
+from runtime.wired import Hands, Wired, WiredCall, WiredHandler
 
-__all__ = ("FactorySpec", "Lifetime", "Use", "WiredHandler", "Wiring", "read_factory", "use")
+__all__ = ("FactorySpec", "Lifetime", "Use", "Wiring", "read_factory", "use")
 
 Lifetime = OwnerLifetime
 Mode = Literal["plain", "context", "async", "async_context"]
-Path = tuple[str, ...]
 
 RANK: Final[Mapping[Lifetime, int]] = {"singleton": 3, "actor": 2, "scoped": 1}
 """Who outlives whom: a dependency must not rank below what depends on it. A transient belongs to
 whoever asks."""
+
+DEPENDENCY: Final = "bus-dependency"
 
 MANAGERS: Final[Mapping[object, Mode]] = {
     contextlib.AbstractContextManager: "context",
@@ -102,8 +106,7 @@ def read_factory(
 ) -> FactorySpec:
     """Read a factory. Raises `ProviderError` if it does not say what it provides."""
     if lifetime not in ("singleton", "actor", "scoped", "transient"):
-        msg = f"{place(factory)}: lifetime must be one of the four, not {lifetime!r}"
-        raise ProviderError(msg)
+        raise fault(DEPENDENCY, factory, f"lifetime must be one of the four, not {lifetime!r}")
     if isinstance(factory, type):
         served = factory if provides is None else provides
         return FactorySpec(factory, served, lifetime, show(served))
@@ -118,11 +121,14 @@ def read_factory(
     elif inspect.isgeneratorfunction(factory):
         mode, build = "context", contextlib.contextmanager(factory)
     elif get_origin(returned) in MANAGERS and is_async:
-        msg = (
-            f"{place(factory)}: an asynchronous function cannot return a context manager to enter: "
-            f"write an asynchronous generator, or a plain function that returns the manager"
+        raise fault(
+            DEPENDENCY,
+            factory,
+            "an asynchronous function cannot return a context manager to enter",
+            "write an asynchronous generator, or a plain function that returns the manager",
+            link=": ",
+            parameter="return",
         )
-        raise ProviderError(msg)
     elif get_origin(returned) in MANAGERS:
         mode = MANAGERS[get_origin(returned)]
     elif inspect.isasyncgenfunction(plain) and plain is not factory:
@@ -136,11 +142,13 @@ def read_factory(
     if get_origin(served) is Annotated:
         served = get_args(served)[0]
     if served in (MISSING, None, type(None)):
-        msg = (
-            f"{place(factory)}: the factory must say what it provides: "
-            f"annotate its return type, or pass provides="
+        raise fault(
+            DEPENDENCY,
+            factory,
+            "the factory must say what it provides",
+            "annotate its return type, or pass provides=",
+            link=": ",
         )
-        raise ProviderError(msg)
     return FactorySpec(factory, served, lifetime, show(served), mode, build)
 
 
@@ -150,8 +158,8 @@ def return_annotation(factory: Callable[..., Any]) -> object:
         hints = get_type_hints(plain_function(factory), include_extras=True)
         return hints.get("return", MISSING)
     except NameError as error:
-        msg = f"{place(factory)}: its return annotation does not evaluate: {error}"
-        raise ProviderError(msg) from error
+        what = f"its return annotation does not evaluate: {error}"
+        raise fault(DEPENDENCY, factory, what, parameter="return") from error
     except TypeError:
         # Something in C: it has to be told what it provides.
         return MISSING
@@ -163,7 +171,7 @@ class Use(msgspec.Struct, frozen=True):
     spec: FactorySpec
 
 
-def use(factory: Callable[..., Any], *, lifetime: Lifetime = "scoped") -> Use:
+def use(factory: Callable[..., object], *, lifetime: Lifetime = "scoped") -> Use:
     """Say, inside ``Annotated[T, ...]``, what builds a parameter.
 
     One factory used with one lifetime in several places is one provider, and shares what it has
@@ -180,75 +188,17 @@ class Foreign(msgspec.Struct, frozen=True):
     annotation: object
 
 
-class Hands(IntEnum):
-    """What of its scope a call is given: it may go on using that when it has returned."""
+class Step(msgspec.Struct, frozen=True):
+    """One link of the path from a handler to what serves it."""
 
-    NOTHING = 0
-    THE_BUS = 1
-    THE_SCOPE = 2
-
-
-class Wired(msgspec.Struct, frozen=True):
-    """A provider, and what a call needs so that it can serve."""
-
-    provider: Provider
-    text: str
-    """What serves, for a person to read."""
-    needs_scope: bool = False
-    waits: tuple[Factory, ...] = ()
-    """What has to be awaited before the call."""
-    manages: bool = False
-    """Whether the scope of the call will have something to leave."""
-    enters: bool = False
-    """Whether whoever asks will have something to leave, because it is transient."""
-    hands: Hands = Hands.NOTHING
-    """What of the scope at hand is given away, by this or by what it is built from."""
-    inner: tuple[tuple[str, Wired], ...] = ()
-    """What serves the provider's own parameters."""
+    label: str
+    target: Callable[..., Any] | None
+    """What is called; None if nobody has written it."""
+    asked_by: str | None = None
+    """The parameter of the step before that this serves."""
 
 
-class WiredCall(msgspec.Struct, frozen=True):
-    """A compiled call, and what it needs."""
-
-    call: Call
-    arguments: tuple[tuple[str, Wired], ...]
-
-    @property
-    def needs_scope(self) -> bool:
-        """Whether an argument lives in a scope."""
-        return any(each.needs_scope for _, each in self.arguments)
-
-    @property
-    def manages(self) -> bool:
-        """Whether an argument has to be left at the end of its scope."""
-        return any(each.manages for _, each in self.arguments)
-
-    @property
-    def hands(self) -> Hands:
-        """What of the scope at hand the arguments give away."""
-        return max((each.hands for _, each in self.arguments), default=Hands.NOTHING)
-
-    @property
-    def waits(self) -> tuple[Factory, ...]:
-        """What has to be awaited before the call; a transient for each argument."""
-        found: list[Factory] = []
-        for _, each in self.arguments:
-            found += (f for f in each.waits if f not in found or isinstance(f, Transient))
-        return tuple(found)
-
-
-class WiredHandler(msgspec.Struct, frozen=True):
-    """The compiled call of a handler, and what a run of it needs."""
-
-    call: Call
-    is_async: bool
-    needs_scope: bool
-    wants_context: bool
-    actor: Factory | None
-    waits: tuple[Factory, ...]
-    manages: bool
-    hands: Hands
-    arguments: tuple[tuple[str, Wired], ...]
+Path = tuple[Step, ...]
 
 
 class Surroundings(msgspec.Struct, dict=True):
@@ -270,8 +220,8 @@ class Surroundings(msgspec.Struct, dict=True):
 class Wiring:
     """Resolve parameters to providers, each factory compiled once.
 
-    Findings collect until `check` raises them. A wiring with a `base` differs from it in its
-    `overrides`: what does not reach an overridden type is the base's.
+    Findings collect until they are taken, or `check` raises them. A wiring with a `base` differs
+    from it in its `overrides`: what does not reach an overridden type is the base's.
     """
 
     def __init__(
@@ -290,7 +240,7 @@ class Wiring:
         core = around.core
         # What is compiled for an override may have to be compiled in the base, too.
         self._building: list[object] = [] if base is None else base._building  # noqa: SLF001
-        self._findings: list[tuple[type[BusError], str]] = (
+        self._findings: list[Finding] = (
             [] if base is None else base._findings  # noqa: SLF001
         )
         self._fresh: list[tuple[dict[object, Wired], object]] = (
@@ -317,9 +267,9 @@ class Wiring:
         base = self if self.base is None else self.base
         return Wiring(self.around, self.factories, base, {**self.overrides, **overrides})
 
-    def check(self) -> None:
-        """Raise everything found so far, as one exception of the first finding's class."""
-        found = list(self._findings)
+    def take_findings(self) -> tuple[Finding, ...]:
+        """Return everything found since the last time."""
+        found = tuple(self._findings)
         fresh = list(self._fresh)
         self._findings.clear()
         self._fresh.clear()
@@ -327,17 +277,23 @@ class Wiring:
             # What was compiled over a stand-in must not serve anybody later.
             for built, key in fresh:
                 built.pop(key, None)
-            raise found[0][0]("\n".join(text for _, text in found))
+        return found
+
+    def check(self) -> None:
+        """Raise everything found so far, as one exception of the first finding's class."""
+        found = self.take_findings()
+        if found:
+            raise failure(found)
 
     def handler(self, spec: HandlerSpec) -> WiredHandler:
         """Compile the call of a handler."""
-        path = (spec.name,)
+        path = (Step(spec.name, spec.function),)
         leading: list[tuple[str, Wired]] = []
         actor: Provider | None = None
         if spec.owner is not None:
             is_actor = spec.lifetime == "actor"
             own = actor_factory(spec.owner) if is_actor else own_factory(spec.owner, spec.lifetime)
-            owner = self._factory(own, "scoped", ())
+            owner = self._factory(own, "scoped", (), None)
             leading.append(("self", owner))
             actor = owner.provider
         function = self.around.in_thread(spec.function) if spec.in_thread else spec.function
@@ -358,7 +314,7 @@ class Wiring:
     def resolve(self, wanted: object) -> Wired:
         """Return what serves a type to a handler. Raises `ProviderError`."""
         parameter = Parameter("wanted", wanted, MISSING, keyword_only=False)
-        wired = self._argument(parameter, "scoped", ("resolve()",))
+        wired = self._argument(parameter, "scoped", (Step("resolve()", None),))
         self.check()
         return wired
 
@@ -388,19 +344,23 @@ class Wiring:
             return Wired(ContextArgument(own), "the context")
         source = self._source(parameter, consumer)
         if isinstance(source, FactorySpec):
-            return self._factory(source, consumer, path)
+            return self._factory(source, consumer, path, parameter.name)
         if isinstance(source, Foreign):
-            return self._foreign(source.annotation, consumer, path)
+            return self._foreign(source.annotation, consumer, path, parameter.name)
         if source is not None:
             return source
         annotation = parameter.annotation
-        what = (
-            "it needs an annotation that says what to provide"
-            if annotation is MISSING
-            else f"nothing provides {show(annotation)}; register a factory that returns it"
-        )
-        label = parameter.name if annotation is MISSING else f"{parameter.name}: {show(annotation)}"
-        return self._finding(ProviderError, path, label, what, separator=".")
+        if annotation is MISSING:
+            label, what = parameter.name, "it needs an annotation that says what to provide"
+            advice = ""
+        else:
+            label = f"{parameter.name}: {show(annotation)}"
+            what = f"nothing provides {show(annotation)}"
+            advice = "register a factory that returns it"
+        # The parameter belongs to the last step.
+        labels = [each.label for each in path]
+        labels[-1] = f"{labels[-1]}.{label}"
+        return self._finding(DEPENDENCY, labels, what, advice, path, parameter.name)
 
     def _source(
         self, parameter: Parameter, consumer: Lifetime
@@ -433,22 +393,28 @@ class Wiring:
             return Wired(Constant(parameter.default), f"the default {parameter.default!r}")
         return own_factory(annotation, consumer) if is_buildable(annotation) else None
 
-    def _factory(self, spec: FactorySpec, consumer: Lifetime, path: Path) -> Wired:
-        """Return the provider of a factory that a consumer depends on."""
+    def _factory(
+        self, spec: FactorySpec, consumer: Lifetime, path: Path, asked_by: str | None
+    ) -> Wired:
+        """Return the provider of a factory for a parameter of what comes last in a path."""
         lives = consumer if spec.lifetime == "transient" else spec.lifetime
         if RANK[lives] < RANK[consumer]:
-            return self._outlived(spec.label, spec.lifetime, consumer, path)
+            return self._outlived(spec.label, spec.lifetime, consumer, path, asked_by)
         if spec.identity in self._building:
-            return self._finding(ProviderError, path, spec.label, "it needs itself to be built")
+            labels = [*(each.label for each in path), spec.label]
+            what = "it needs itself to be built"
+            return self._finding("bus-cycle", labels, what, "", path, asked_by)
         if self.base is not None and not self._reaches(spec, lives):
-            return self.base._factory(spec, consumer, path)  # noqa: SLF001
+            return self.base._factory(spec, consumer, path, asked_by)  # noqa: SLF001
         key = (spec.identity, spec.lifetime, lives, spec.mode)
         if key not in self.built:
             self._building.append(spec.identity)
             try:
-                wired = self._compile(spec, lives, path)
-            except BusError as error:
-                wired = self._finding(type(error), path, spec.label, str(error))
+                step = Step(spec.label, spec.factory, asked_by)
+                wired = self._compile(spec, lives, (*path, step))
+            except ProviderError as error:
+                labels = [*(each.label for each in path), spec.label]
+                wired = self._finding(DEPENDENCY, labels, str(error), "", path, asked_by, error)
             finally:
                 self._building.pop()
             self.built[key] = wired
@@ -457,8 +423,8 @@ class Wiring:
 
     def _compile(self, spec: FactorySpec, lives: Lifetime, path: Path) -> Wired:
         """Compile a factory."""
-        parameters = read_parameters(spec.factory, ProviderError)
-        inner = self._call(spec.build or spec.factory, (), parameters, lives, (*path, spec.label))
+        parameters = read_parameters(spec.factory, DEPENDENCY)
+        inner = self._call(spec.build or spec.factory, (), parameters, lives, path)
         waits = inner.waits
         provider: Factory
         if spec.lifetime == "singleton":
@@ -483,11 +449,11 @@ class Wiring:
             inner=inner.arguments,
         )
 
-    def _foreign(self, annotation: object, consumer: Lifetime, path: Path) -> Wired:
+    def _foreign(self, annotation: object, consumer: Lifetime, path: Path, asked_by: str) -> Wired:
         """Return what a foreign container serves; its own scope opens once for each of ours."""
         if RANK["scoped"] < RANK[consumer]:
             label = f"{show(annotation)} (from the resolver)"
-            return self._outlived(label, "scoped", consumer, path)
+            return self._outlived(label, "scoped", consumer, path, asked_by)
         key = ("foreign", annotation)
         if key not in self.built:
             opening = self.around.opening
@@ -502,14 +468,15 @@ class Wiring:
             )
         return self.built[key]
 
-    def _outlived(self, label: str, lives: Lifetime, consumer: Lifetime, path: Path) -> Wired:
+    def _outlived(
+        self, label: str, lives: Lifetime, consumer: Lifetime, path: Path, asked_by: str | None
+    ) -> Wired:
         """Note that something would end before what depends on it."""
         who = "an actor" if consumer == "actor" else f"a {consumer}"
-        what = (
-            f"{who} object cannot depend on a {lives} one, which ends before it; give one of them "
-            f"another lifetime"
-        )
-        return self._finding(LifetimeError, path, label, what)
+        what = f"{who} object cannot depend on a {lives} one, which ends before it"
+        labels = [*(each.label for each in path), label]
+        advice = "give one of them another lifetime"
+        return self._finding("bus-lifetime", labels, what, advice, path, asked_by)
 
     def _reaches(self, spec: FactorySpec, lives: Lifetime) -> bool:
         """Say whether building an object comes to an overridden type."""
@@ -519,7 +486,7 @@ class Wiring:
                 isinstance(fake, Use) and fake.spec is spec for fake in self.overrides.values()
             )
             try:
-                parameters = read_parameters(spec.factory, ProviderError)
+                parameters = read_parameters(spec.factory, DEPENDENCY)
             except ProviderError:
                 # Reported where it is compiled.
                 return False
@@ -538,13 +505,35 @@ class Wiring:
         return self._reaching[spec.identity]
 
     def _finding(
-        self, error: type[BusError], path: Path, label: str, what: str, separator: str = " → "
+        self,
+        code: Code,
+        labels: Sequence[str],
+        what: str,
+        advice: str,
+        path: Path,
+        asked_by: str | None,
+        cause: BusError | None = None,
     ) -> Wired:
         """Note what is wrong, and go on with a stand-in to find the rest."""
-        text = f"{' → '.join(path)}{separator if path else ''}{label}: {what}"
-        if (error, text) not in self._findings:
-            self._findings.append((error, text))
+        text = f"{' → '.join(labels)}: {what}{'; ' if advice else ''}{advice}"
+        if all(each.text != text for each in self._findings):
+            first = path[0].target if path else None
+            subject = labels[0] if first is None else describe(first)[0]
+            where = places(path, asked_by)
+            for inner in () if cause is None else cause.findings:
+                what, advice, where = inner.what, inner.advice, (*where, *inner.places)
+            self._findings.append(Finding(code, subject, text, what, advice, tuple(labels), where))
         return Wired(Constant(None), "nothing")
+
+
+def places(path: Path, parameter: str | None) -> tuple[Place, ...]:
+    """Return where the parameters are written that lead from each step to the next."""
+    parameters = [*(each.asked_by for each in path[1:]), parameter]
+    return tuple(
+        written(each.target, parameter)
+        for each, parameter in zip(path, parameters, strict=False)
+        if each.target is not None
+    )
 
 
 def resolve_in(annotation: object, scope: Any) -> Any:

@@ -17,7 +17,7 @@ __all__ = ("Closable", "OpenTerminals", "open_terminals", "run")
 
 T = TypeVar("T")
 
-logger = logging.getLogger("runtime")
+logger: logging.Logger = logging.getLogger("runtime")
 
 
 class Closable(Protocol):

@@ -27,7 +27,7 @@ class Outlet:
     def __init__(self, sink: Sinks | None, terminal: str) -> None:
         if sink is not None:
             check_sink(sink)
-        self.sunk = 0
+        self.sunk: int = 0
         """How many events the store has confirmed."""
         self._sink: Sink | None = Routing(sink, terminal) if isinstance(sink, Mapping) else sink
         self._terminal = terminal

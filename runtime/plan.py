@@ -8,14 +8,15 @@ import msgspec
 
 from runtime._dispatch import Handler, Plan, Table
 from runtime._tally import HandlerTally, TypeTally
-from runtime.errors import DuplicateHandler, HandlerSignatureError
-from runtime.lifetimes import WiredHandler, Wiring
+from runtime.findings import Finding, failure
+from runtime.lifetimes import Wiring
 from runtime.messages import Command, DeadLetter
 from runtime.policies import MailboxPolicies
 from runtime.publishers import Publisher
 from runtime.registry import MessageRegistry
-from runtime.signature import GuardSpec, HandlerSpec
+from runtime.signature import GuardSpec, HandlerSpec, written
 from runtime.unrolled import Run, unrolled
+from runtime.wired import WiredHandler
 
 __all__ = ("Plans",)
 
@@ -63,7 +64,7 @@ class Plans:
         self.policies = policies
         self.registered = registered
         self.guards = guards
-        self.tallies = {} if tallies is None else tallies
+        self.tallies: dict[type, TypeTally] = {} if tallies is None else tallies
         self._heard: dict[type, list[int]] = {}
         for number, each in enumerate(registered):
             for key in each.spec.keys:
@@ -77,6 +78,18 @@ class Plans:
         Raises `ProviderError`, `LifetimeError` or `DuplicateHandler` listing everything that is
         wrong; nothing of these plans has changed then.
         """
+        plans, findings = self.joined(registries)
+        if findings:
+            raise failure(findings)
+        return plans
+
+    def joined(
+        self, registries: Iterable[MessageRegistry[object]]
+    ) -> tuple[Plans, tuple[Finding, ...]]:
+        """Return what `including` does, and everything that is wrong with it.
+
+        Plans with a finding must not run: something else stands in for what is missing.
+        """
         registries = tuple(registries)
         wiring = self.wiring.extended([each for r in registries for each in r.factories])
         # Each function once, however often it was registered: the first time counts.
@@ -87,12 +100,11 @@ class Plans:
                 new.setdefault(each.identity, each)
         guards = dict.fromkeys((*self.guards, *(each for r in registries for each in r.guards)))
         registered = (*self.registered, *(wire(wiring, each) for each in new.values()))
-        wiring.check()
+        found = wiring.take_findings()
         plans = Plans(
             wiring, self.publisher, self.policies, registered, tuple(guards), self.tallies
         )
-        plans.check_commands()
-        return plans
+        return plans, (*found, *plans.duplicates())
 
     def overriding(self, overrides: Mapping[object, object]) -> Plans:
         """Return these plans wired anew, with some types served by other values or factories.
@@ -181,20 +193,15 @@ class Plans:
             return ()
         return tuple(each for each in self.guards if issubclass(message_type, each.keys))
 
-    def check_commands(self) -> None:
-        """Raise `DuplicateHandler` for every command with more than one handler."""
-        findings = [
-            f"{key.__module__}.{key.__qualname__} has {len(numbers)} handlers, but a command has "
-            f"one: "
-            + ", ".join(
-                f"{self.registered[n].spec.name} ({self.registered[n].spec.location})"
-                for n in numbers
+    def duplicates(self) -> list[Finding]:
+        """Return a finding for every command with more than one handler."""
+        return [
+            two_handlers(
+                f"{key.__module__}.{key.__qualname__}", [self.registered[n].spec for n in numbers]
             )
             for key, numbers in self._heard.items()
-            if issubclass(key, Command) and len(numbers) > 1
+            if len(numbers) > 1 and issubclass(key, Command)
         ]
-        if findings:
-            raise DuplicateHandler("\n".join(findings))
 
 
 def wire(wiring: Wiring, spec: HandlerSpec, tally: HandlerTally | None = None) -> Registered:
@@ -218,6 +225,20 @@ def wire(wiring: Wiring, spec: HandlerSpec, tally: HandlerTally | None = None) -
     return Registered(spec, wired, handler)
 
 
+def two_handlers(name: str, specs: Sequence[HandlerSpec]) -> Finding:
+    """Say that a command has more than one handler; the last of them is the one too many."""
+    what = f"has {len(specs)} handlers, but a command has one"
+    listed = ", ".join(f"{each.name} ({each.location})" for each in specs)
+    return Finding(
+        "bus-duplicate-handler",
+        name,
+        f"{name} {what}: {listed}",
+        f"{what}: {', '.join(each.name for each in specs)}",
+        "remove all but one",
+        places=tuple(written(each.function) for each in specs),
+    )
+
+
 def key_of(message_type: type) -> tuple[str | None, type | None]:
     """Return the field that a message's mailbox is chosen by, and the class that names it."""
     if not hasattr(message_type, "__key__"):
@@ -227,11 +248,12 @@ def key_of(message_type: type) -> tuple[str | None, type | None]:
         if isinstance(field, str):
             return field, base
         if field is not None:
-            msg = (
-                f"{base.__module__}.{base.__qualname__}: `__key__` must be the name of a field, "
-                f"not {field!r}"
+            name = f"{base.__module__}.{base.__qualname__}"
+            what = f"`__key__` must be the name of a field, not {field!r}"
+            places = (written(base, "__key__"),)
+            raise failure(
+                [Finding("bus-handler-signature", name, f"{name}: {what}", what, places=places)]
             )
-            raise HandlerSignatureError(msg)
     return None, None
 
 

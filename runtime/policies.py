@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast, get_args
 
 if TYPE_CHECKING:
     import random
@@ -114,6 +114,9 @@ class Retry:
 
 DEFAULT: Final = MailboxPolicy()
 
+# A mapping's keys are invariant: those of a variable may be some base's classes.
+K = TypeVar("K", bound=type)
+
 
 class MailboxPolicies:
     """The policy of every message type: one for all, or that of the nearest class in the MRO.
@@ -121,12 +124,12 @@ class MailboxPolicies:
     Raises `TypeError` if it is given something else.
     """
 
-    def __init__(self, given: MailboxPolicy | Mapping[type, MailboxPolicy]) -> None:
+    def __init__(self, given: MailboxPolicy | Mapping[K, MailboxPolicy]) -> None:
         check(given)
         self._default = given if isinstance(given, MailboxPolicy) else DEFAULT
-        self._by_type: dict[type, MailboxPolicy] = (
-            {} if isinstance(given, MailboxPolicy) else dict(given)
-        )
+        self._by_type: dict[type, MailboxPolicy] = {}
+        if not isinstance(given, MailboxPolicy):
+            self._by_type.update(given.items())
 
     def of(self, message_type: type) -> MailboxPolicy:
         """Return the policy of a message type."""

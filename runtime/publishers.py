@@ -10,20 +10,20 @@ from runtime._context import MessageContext
 
 __all__ = ("Listener", "Publisher", "concurrent", "isolated", "sequential")
 
-Listener = Callable[[Any, MessageContext], Awaitable[None]]
+Listener = Callable[[object, MessageContext], Awaitable[None]]
 """One handler of the event, as a publisher calls it."""
 
 Publisher = Callable[[Any, MessageContext, Sequence[Listener]], Awaitable[None]]
 """What a terminal takes as ``publisher=``."""
 
 
-async def sequential(event: Any, context: MessageContext, listeners: Sequence[Listener]) -> None:
+async def sequential(event: object, context: MessageContext, listeners: Sequence[Listener]) -> None:
     """Run the handlers one after the other; the first exception ends the run and propagates."""
     for listener in listeners:
         await listener(event, context)
 
 
-async def isolated(event: Any, context: MessageContext, listeners: Sequence[Listener]) -> None:
+async def isolated(event: object, context: MessageContext, listeners: Sequence[Listener]) -> None:
     """Run all handlers one after the other, whatever happens to each.
 
     Raises an `ExceptionGroup` of what failed. A cancellation ends the run at once.
@@ -39,7 +39,7 @@ async def isolated(event: Any, context: MessageContext, listeners: Sequence[List
         raise ExceptionGroup(msg, errors)
 
 
-async def concurrent(event: Any, context: MessageContext, listeners: Sequence[Listener]) -> None:
+async def concurrent(event: object, context: MessageContext, listeners: Sequence[Listener]) -> None:
     """Run all handlers at the same time, in a task group.
 
     The first failure cancels the others; raises the `ExceptionGroup` of the task group.

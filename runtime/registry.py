@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar, cast, get_args, overload
+from typing import Any, Generic, Never, TypeVar, cast, get_args, overload
 
-from runtime.errors import HandlerSignatureError
+from runtime.findings import Finding, failure
 from runtime.lifetimes import FactorySpec, Lifetime, read_factory
 from runtime.messages import Command, DeadLetter, Event
 from runtime.policies import Retry
@@ -16,18 +16,19 @@ from runtime.signature import (
     HandlerSpec,
     OnFailure,
     OwnerLifetime,
-    place,
+    describe,
     read_class,
     read_guard,
     read_handler,
+    written,
 )
 
 __all__ = ("MessageRegistry",)
 
 E_co = TypeVar("E_co", covariant=True)
-H = TypeVar("H", bound=Callable[..., Any])
-F = TypeVar("F", bound=Callable[..., Any])
-G = TypeVar("G", bound=Callable[..., Coroutine[Any, Any, Any]])
+H = TypeVar("H", bound=Callable[..., object])
+F = TypeVar("F", bound=Callable[..., object])
+G = TypeVar("G", bound=Callable[..., Coroutine[object, Never, object]])
 
 
 class MessageRegistry(Generic[E_co]):
@@ -56,6 +57,11 @@ class MessageRegistry(Generic[E_co]):
     def event_base(self) -> type:
         """The class that the events derive from."""
         return self._bases[0]
+
+    @property
+    def command_base(self) -> type[Command[Any]]:
+        """The class that the commands derive from."""
+        return self._bases[1]
 
     @property
     def handlers(self) -> tuple[HandlerSpec, ...]:
@@ -99,10 +105,10 @@ class MessageRegistry(Generic[E_co]):
     @overload
     def register(
         self,
-        first: Callable[..., Any],
-        second: Callable[..., Any],
+        first: Callable[..., object],
+        second: Callable[..., object],
         /,
-        *more: Callable[..., Any],
+        *more: Callable[..., object],
         lifetime: OwnerLifetime | None = None,
         in_thread: bool = False,
         own_task: bool = False,
@@ -184,8 +190,11 @@ class MessageRegistry(Generic[E_co]):
                 if callable(handler)
                 else "a handler is a function, a callable object, or a class"
             )
-        msg = f"{place(handler)} cannot be registered like this: {rule}"
-        raise HandlerSignatureError(msg)
+        name, location = describe(handler)
+        what = f"cannot be registered like this: {rule}"
+        text = f"{name} ({location}) {what}"
+        places = (written(handler),)
+        raise failure([Finding("bus-handler-signature", name, text, what, places=places)])
 
     def guard(self, guard: G) -> G:
         """Register a function ``async def (message: T, ctx, proceed) -> R`` around handlers.

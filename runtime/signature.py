@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from types import FunctionType, MethodType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
@@ -12,7 +14,8 @@ import msgspec
 
 from runtime._context import MessageContext
 from runtime._wiring import ARGUMENT_LIMIT
-from runtime.errors import BusError, HandlerSignatureError
+from runtime.errors import BusError
+from runtime.findings import Code, Finding, Place, failure
 from runtime.policies import Retry
 
 __all__ = (
@@ -21,6 +24,8 @@ __all__ = (
     "HandlerOptions",
     "HandlerSpec",
     "Parameter",
+    "describe",
+    "fault",
     "identity",
     "place",
     "read_class",
@@ -28,10 +33,14 @@ __all__ = (
     "read_handler",
     "read_parameters",
     "show",
+    "written",
 )
 
 MISSING: Final = inspect.Parameter.empty
 """Stands for an annotation or a default that is not there."""
+
+ANNOTATIONS: Final = "__annotations__"
+SIGNATURE: Final = "bus-handler-signature"
 
 Role = Literal["message", "context", "dependency"]
 OwnerLifetime = Literal["singleton", "actor", "scoped", "transient"]
@@ -150,16 +159,47 @@ def place(target: object) -> str:
     return f"{name} ({location})"
 
 
-def read_parameters(
-    target: Callable[..., object],
-    complaint: type[BusError],
+def written(target: object, parameter: str | None = None) -> Place:
+    """Return where a callable is written, or one of its parameters; ``return`` is its result."""
+    plain: Any = plain_function(target)
+    if isinstance(plain, type):
+        start: object = type.__getattribute__(plain, "__init__") if parameter else None
+        if isinstance(start, FunctionType) and not start.__code__.co_filename.startswith("<"):
+            return written(start, parameter)
+        # What is generated takes its parameters from the annotations of the class and its bases.
+        fields = (base for base in plain.__mro__ if parameter in vars(base).get(ANNOTATIONS, ()))
+        plain = next(fields, plain)
+        module = sys.modules.get(plain.__module__)
+        return Place(plain.__qualname__, getattr(module, "__file__", None), 0, parameter)
+    if isinstance(plain, FunctionType):
+        code = plain.__code__
+        file = None if code.co_filename.startswith("<") else code.co_filename
+        return Place(code.co_name, file, code.co_firstlineno, parameter)
+    return Place(describe(target)[0], None, 0, parameter)
+
+
+def fault(
+    code: Code,
+    target: object,
+    what: str,
+    advice: str = "",
     *,
-    skip_self: bool = False,
+    link: str = "; ",
+    parameter: str | None = None,
+) -> BusError:
+    """Return the error for a callable that cannot be used as it is written."""
+    name, location = describe(target)
+    text = f"{name} ({location}): {what}{link if advice else ''}{advice}"
+    return failure([Finding(code, name, text, what, advice, (), (written(target, parameter),))])
+
+
+def read_parameters(
+    target: Callable[..., object], code: Code, *, skip_self: bool = False
 ) -> tuple[Parameter, ...]:
     """Return the parameters of a callable, annotations evaluated.
 
-    Raises `complaint` if an annotation does not evaluate or the parameters cannot be supplied
-    one by one.
+    Raises the error for `code` if an annotation does not evaluate or the parameters cannot be
+    supplied one by one.
     """
     called = (
         type.__getattribute__(target, "__init__")
@@ -173,14 +213,16 @@ def read_parameters(
         annotated = source is called or isinstance(target, type)
         hints = get_type_hints(source, include_extras=True) if annotated else {}
     except NameError as error:
-        msg = (
-            f"{place(target)}: an annotation does not evaluate: {error}; names in annotations "
-            f"must be importable where the function is defined, not only under TYPE_CHECKING"
-        )
-        raise complaint(msg) from error
+        raise fault(
+            code,
+            target,
+            f"an annotation does not evaluate: {error}",
+            "names in annotations must be importable where the function is defined, not only "
+            "under TYPE_CHECKING",
+            parameter=mentioning(called, error.name),
+        ) from error
     except (TypeError, ValueError) as error:
-        msg = f"{place(target)}: its signature cannot be read: {error}"
-        raise complaint(msg) from error
+        raise fault(code, target, f"its signature cannot be read: {error}") from error
     bound = bound_names(target)
     parameters = [
         each
@@ -190,15 +232,16 @@ def read_parameters(
     ]
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            msg = (
-                f"{place(target)}: parameter `{parameter}` cannot be wired; "
-                f"name each dependency as a parameter of its own"
+            raise fault(
+                code,
+                target,
+                f"parameter `{parameter}` cannot be wired",
+                "name each dependency as a parameter of its own",
+                parameter=parameter.name,
             )
-            raise complaint(msg)
     if len(parameters) >= ARGUMENT_LIMIT:
         most = ARGUMENT_LIMIT - 1
-        msg = f"{place(target)}: takes {len(parameters)} parameters, more than {most}"
-        raise complaint(msg)
+        raise fault(code, target, f"takes {len(parameters)} parameters, more than {most}")
     return tuple(
         Parameter(
             name=parameter.name,
@@ -208,6 +251,15 @@ def read_parameters(
         )
         for parameter in parameters
     )
+
+
+def mentioning(function: Any, name: str | None) -> str | None:
+    """Return the first parameter whose annotation, a string, mentions a name."""
+    annotations: dict[str, object] = getattr(function, ANNOTATIONS, {})
+    for parameter, annotation in annotations.items():
+        if isinstance(annotation, str) and name in re.findall(r"\w+", annotation):
+            return parameter
+    return None
 
 
 def read_handler(
@@ -222,21 +274,25 @@ def read_handler(
     Raises `HandlerSignatureError` naming the handler, its file and line, and the parameter.
     """
     name, location = describe(function)
-    parameters = read_parameters(function, HandlerSignatureError, skip_self=owner is not None)
+    parameters = read_parameters(function, SIGNATURE, skip_self=owner is not None)
     keys = read_keys(function, parameters, bases)
     is_async = is_asynchronous(function)
     if options.in_thread and is_async:
-        msg = (
-            f"{name} ({location}): in_thread=True is for synchronous handlers; "
-            f"an asynchronous one runs on the loop"
+        raise fault(
+            SIGNATURE,
+            function,
+            "in_thread=True is for synchronous handlers",
+            "an asynchronous one runs on the loop",
         )
-        raise HandlerSignatureError(msg)
     if options.timeout is not None and not is_async and not options.in_thread:
-        msg = (
-            f"{name} ({location}): timeout= is for asynchronous handlers; a synchronous one cannot "
-            f"be interrupted on the loop: make it asynchronous, or register it with in_thread=True"
+        raise fault(
+            SIGNATURE,
+            function,
+            "timeout= is for asynchronous handlers; a synchronous one cannot be interrupted on the "
+            "loop",
+            "make it asynchronous, or register it with in_thread=True",
+            link=": ",
         )
-        raise HandlerSignatureError(msg)
     return HandlerSpec(
         function=function,
         name=name,
@@ -262,19 +318,20 @@ def read_guard(function: Callable[..., Any], bases: Bases) -> GuardSpec:
 
     Raises `HandlerSignatureError` naming the guard, its file and line, and the parameter.
     """
-    parameters = read_parameters(function, HandlerSignatureError)
+    parameters = read_parameters(function, SIGNATURE)
     name, location = describe(function)
     if not is_asynchronous(function):
-        msg = f"{name} ({location}): a guard must be an `async def`; it awaits `proceed()`"
-        raise HandlerSignatureError(msg)
+        what = "a guard must be an `async def`"
+        raise fault(SIGNATURE, function, what, "it awaits `proceed()`")
     keys = read_keys(function, parameters, bases)
     required = [each for each in parameters if each.default is MISSING]
     if len(parameters) < 3 or len(required) > 3 or any(each.keyword_only for each in required):
-        msg = (
-            f"{name} ({location}): a guard takes three parameters, as in "
-            f"`async def {name.rpartition('.')[2]}(message, ctx, proceed)`, not {len(required)}"
+        raise fault(
+            SIGNATURE,
+            function,
+            f"a guard takes three parameters, as in "
+            f"`async def {name.rpartition('.')[2]}(message, ctx, proceed)`, not {len(required)}",
         )
-        raise HandlerSignatureError(msg)
     context = parameters[1].annotation
     if isinstance(context, type) and issubclass(context, MessageContext):
         return GuardSpec(function, name, location, keys, context)
@@ -287,44 +344,35 @@ def read_keys(
     """Return the classes that the first parameter is annotated with."""
     expected = bases[0].__name__
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        msg = (
-            f"{place(function)}: a handler cannot be a generator; "
-            f"emit the results as events instead"
-        )
-        raise HandlerSignatureError(msg)
+        what = "a handler cannot be a generator"
+        raise fault(SIGNATURE, function, what, "emit the results as events instead")
     if not parameters or parameters[0].keyword_only:
-        msg = (
-            f"{place(function)}: its first parameter must take the event, as in `event: {expected}`"
-        )
-        raise HandlerSignatureError(msg)
+        what = f"its first parameter must take the event, as in `event: {expected}`"
+        raise fault(SIGNATURE, function, what)
     first = parameters[0]
+
+    def misfit(what: str, advice: str = "", link: str = "; ") -> BusError:
+        return fault(SIGNATURE, function, what, advice, link=link, parameter=first.name)
+
     if first.annotation is MISSING and first.name == "self":
-        msg = (
-            f"{place(function)}: it is a method without its object: register a bound method, or "
-            f"the class"
-        )
-        raise HandlerSignatureError(msg)
+        what = "it is a method without its object"
+        raise misfit(what, "register a bound method, or the class", ": ")
     if first.annotation is MISSING:
-        msg = (
-            f"{place(function)}: parameter `{first.name}` needs an annotation: "
-            f"it says which events the handler hears, as in `{first.name}: {expected}`"
-        )
-        raise HandlerSignatureError(msg)
+        what = f"parameter `{first.name}` needs an annotation"
+        advice = f"it says which events the handler hears, as in `{first.name}: {expected}`"
+        raise misfit(what, advice, ": ")
     keys: dict[type, None] = {}
     for key in message_types(first.annotation):
         if key is type(None):
-            msg = (
-                f"{place(function)}: parameter `{first.name}` is annotated "
-                f"{show(first.annotation)}, but a message is never None"
-            )
-            raise HandlerSignatureError(msg)
+            annotated = show(first.annotation)
+            what = f"parameter `{first.name}` is annotated {annotated}, but a message is never None"
+            raise misfit(what)
         if not isinstance(key, type) or not issubclass(key, bases):
-            msg = (
-                f"{place(function)}: parameter `{first.name}` is annotated {show(key)}, which is "
-                f"not a subclass of {expected}, the base of this registry; derive it, or declare "
-                f"the registry with another `event_base=`"
+            what = (
+                f"parameter `{first.name}` is annotated {show(key)}, which is not a subclass of "
+                f"{expected}, the base of this registry"
             )
-            raise HandlerSignatureError(msg)
+            raise misfit(what, "derive it, or declare the registry with another `event_base=`")
         keys[key] = None
     return tuple(keys)
 
@@ -358,11 +406,13 @@ def read_class(owner: type, bases: Bases, options: HandlerOptions) -> tuple[Hand
         elif inspect.isfunction(method) and hears(method, bases, skip_self=True):
             specs.append(read_handler(method, bases, options, owner=owner))
     if not specs:
-        msg = (
-            f"{place(owner)}: no public method takes an event; the first parameter after "
-            f"`self` must be annotated with a subclass of {bases[0].__name__}"
+        raise fault(
+            SIGNATURE,
+            owner,
+            "no public method takes an event",
+            f"the first parameter after `self` must be annotated with a subclass of "
+            f"{bases[0].__name__}",
         )
-        raise HandlerSignatureError(msg)
     return tuple(specs)
 
 
@@ -373,7 +423,7 @@ def hears(method: Callable[..., object], bases: Bases, *, skip_self: bool) -> bo
         return False
     if parameters[0].kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
         return False
-    first = read_parameters(method, HandlerSignatureError, skip_self=skip_self)[0]
+    first = read_parameters(method, SIGNATURE, skip_self=skip_self)[0]
     return any(
         isinstance(key, type) and issubclass(key, bases) for key in message_types(first.annotation)
     )

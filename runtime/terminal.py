@@ -17,8 +17,9 @@ from runtime.bus import Host
 from runtime.closing import shut_down
 from runtime.counters import counters
 from runtime.errors import DeadlockError, NoHandler, TerminalClosed, WrongLoop
+from runtime.findings import Finding
 from runtime.leftovers import Watch
-from runtime.lifetimes import Surroundings, Wired, Wiring
+from runtime.lifetimes import Surroundings, Wiring
 from runtime.messages import DeadLetter, Delivery
 from runtime.names import TypeNames
 from runtime.plan import Plans
@@ -27,6 +28,7 @@ from runtime.publishers import Publisher, sequential
 from runtime.registry import MessageRegistry
 from runtime.reports import Counters, ShutdownReport, Stats
 from runtime.sinks.base import Sink
+from runtime.wired import Wired
 from runtime.workers import worker_of
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ __all__ = ("BusTerminal",)
 E = TypeVar("E")
 # A mapping's keys are invariant, and a checker may have found a metaclass for them.
 K = TypeVar("K", bound=type)
+L = TypeVar("L", bound=type)
+M = TypeVar("M")
 
 
 class Override(msgspec.Struct, eq=False):
@@ -46,6 +50,14 @@ class Override(msgspec.Struct, eq=False):
 
     mapping: Mapping[Any, object]
     plans: Plans
+
+
+class Examined(msgspec.Struct, eq=False):
+    """What the registries of a terminal come to, right or wrong."""
+
+    registries: tuple[MessageRegistry[Any], ...]
+    plans: Plans
+    findings: tuple[Finding, ...]
 
 
 class BusTerminal(Generic[E]):
@@ -69,7 +81,7 @@ class BusTerminal(Generic[E]):
         *registries: MessageRegistry[E],
         sink: Sink | Mapping[K, Sink] | None = None,
         publisher: Publisher = sequential,
-        mailbox: MailboxPolicy | Mapping[type, MailboxPolicy] = MailboxPolicy(),  # noqa: B008 -- immutable
+        mailbox: MailboxPolicy | Mapping[L, MailboxPolicy] = MailboxPolicy(),  # noqa: B008 -- immutable
         concurrency: int = 100,
         resolver: Resolver | None = None,
         max_hops: int | None = 10_000,
@@ -169,13 +181,19 @@ class BusTerminal(Generic[E]):
     def _freeze(self) -> Plans:
         """Return the plans, made of the registries if they are not there yet."""
         if self._plans is None:
-            around = Surroundings(
-                self._core, {BusTerminal: self}, self._resolver, self._host.threads.wrap
-            )
             self._core.rebind = getattr(self._resolver, "rebind", None)
-            wiring = Wiring(around, {})
-            self._plans = Plans(wiring, self._publisher, self._policies).including(self._registries)
+            self._plans = self._no_plans().including(self._registries)
         return self._plans
+
+    def _examine(self) -> Examined:
+        """Return what freezing would find; nothing has changed then."""
+        return Examined(self._registries, *self._no_plans().joined(self._registries))
+
+    def _no_plans(self) -> Plans:
+        """Return the plans of a terminal without registries."""
+        threads = self._host.threads
+        around = Surroundings(self._core, {BusTerminal: self}, self._resolver, threads.wrap)
+        return Plans(Wiring(around, {}), self._publisher, self._policies)
 
     def _find_provider(self, wanted: object) -> Wired:
         return self._current().wiring.resolve(wanted)
@@ -197,7 +215,7 @@ class BusTerminal(Generic[E]):
         self._registries = (*self._registries, registry)
 
     @contextmanager
-    def override(self, mapping: Mapping[Any, object]) -> Generator[None]:
+    def override(self, mapping: Mapping[M, object]) -> Generator[None]:
         """Serve some types by other objects inside a ``with`` block, for tests.
 
         Values of `mapping` are objects, or factories wrapped in `use`. Singletons that depend on
@@ -206,7 +224,7 @@ class BusTerminal(Generic[E]):
 
         Raises what is wrong with the wiring.
         """
-        live = Override(mapping, self._current().overriding(mapping))
+        live = Override(mapping, self._current().overriding(dict[object, object](mapping.items())))
         self._overrides.append(live)
         self._use_current()
         try:
@@ -353,7 +371,7 @@ class BusTerminal(Generic[E]):
 
     async def consume(
         self,
-        source: Source,
+        source: Source[Any],
         *,
         max_attempts: int = 5,
         backoff: float = 1.0,

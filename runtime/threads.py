@@ -167,7 +167,7 @@ class Errand(Generic[T]):
 
     def __init__(self, verb: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self.outcome: Future[T] = Future()
-        self.ended = threading.Event()
+        self.ended: threading.Event = threading.Event()
         self._verb = verb
         self._context = copy_context()
         self._task: asyncio.Task[None] | None = None

@@ -26,7 +26,7 @@ __all__ = (
 
 T = TypeVar("T")
 
-logger = logging.getLogger("runtime")
+logger: logging.Logger = logging.getLogger("runtime")
 
 CLOSE_ATTEMPTS: Final = 100
 """How many times a handler may await on its way out before it is left to the interpreter."""
@@ -47,8 +47,10 @@ class WorkerTask(asyncio.Task[None]):
         self._log_destroy_pending = False
         self.worker = worker
         # What waits in this task asks it for its edge in the wait-for graph.
-        self.plan_wait = worker.plan_wait
-        self.cut_off = False
+        self.plan_wait: Callable[
+            [Core | None, str, Mailbox, Delivery | None, object], Wait | None
+        ] = worker.plan_wait
+        self.cut_off: bool = False
 
     def cancel(self, msg: object = None) -> bool:
         """Request cancellation, as `asyncio.Task.cancel` does."""

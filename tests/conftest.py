@@ -1,13 +1,13 @@
 """What tests share: both implementations behind one call, both loops, one Hypothesis profile."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from hypothesis import settings
-from reference import ReferenceTerminal
+from reference import Function, ReferenceTerminal
 
 from runtime import BusTerminal, MailboxPolicy, MessageRegistry, sequential
 from runtime.publishers import Publisher
@@ -32,7 +32,7 @@ def compiled(
     publisher: Publisher = sequential,
 ) -> BusTerminal[object]:
     """Return a terminal with a registry for each group of functions and (actor) classes."""
-    registries = []
+    registries: list[MessageRegistry[object]] = []
     for group in groups:
         registry = MessageRegistry(event_base=object)
         for each in group:
@@ -48,7 +48,7 @@ def compiled(
     )
 
 
-def reference(*groups: list[Callable[..., Any]], **options: Any) -> ReferenceTerminal:
+def reference(*groups: list[Function | type], **options: Any) -> ReferenceTerminal:
     """Return the oracle for the same arguments."""
     targets = [each for group in groups for each in group]
     return ReferenceTerminal(*targets, **options)
@@ -59,7 +59,7 @@ def make_terminal(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """Return what makes a terminal, of either implementation, to enter with ``async with``."""
 
     @asynccontextmanager
-    async def make(*groups: list[Callable[..., Any]], **options: int) -> AsyncIterator[Any]:
+    async def make(*groups: list[Callable[..., Any]], **options: int) -> AsyncGenerator[Any]:
         terminal = await request.param(*groups, **options).__aenter__()
         try:
             yield terminal

@@ -74,11 +74,11 @@ class MemorySource:
                 entry.state, entry.due = "free", 0.0
         self._call("close")
 
-    async def receive(self, limit: int, /) -> Sequence[Received]:
+    async def receive(self, limit: int, /) -> Sequence[Received[Entry]]:
         self._call("receive")
         loop = asyncio.get_running_loop()
         while True:
-            found: list[Received] = []
+            found: list[Received[Entry]] = []
             blocked: set[str | None] = set()
             for entry in self.entries:
                 if entry.state == "held" and entry.due <= loop.time():
@@ -98,7 +98,7 @@ class MemorySource:
                         entry.key,
                         entry.failures,
                         entry.losses,
-                        (entry, entry.losses),
+                        entry,
                     )
                 )
             if found:
@@ -115,34 +115,35 @@ class MemorySource:
             except TimeoutError:
                 pass
 
-    async def acknowledge(self, received: Sequence[Received], /) -> None:
+    async def acknowledge(self, received: Sequence[Received[Entry]], /) -> None:
         self._call("acknowledge")
         for each in received:
             self._settle(each, "done")
 
-    async def put_back(self, received: Received, /, *, delay: float, failed: bool) -> None:
+    async def put_back(self, received: Received[Entry], /, *, delay: float, failed: bool) -> None:
         self._call("put_back")
         entry = self._settle(received, "free")
         if entry is not None:
             entry.due = asyncio.get_running_loop().time() + delay
             entry.failures += failed
 
-    async def bury(self, received: Received, /, reason: str, error: str) -> None:
+    async def bury(self, received: Received[Entry], /, reason: str, error: str) -> None:
         self._call("bury")
         entry = self._settle(received, "dead")
         if entry is not None:
             entry.reason, entry.error = reason, error
 
-    async def extend(self, received: Sequence[Received], /) -> None:
+    async def extend(self, received: Sequence[Received[Entry]], /) -> None:
         self._call("extend")
         for each in received:
             entry = self._settle(each, "held")
             if entry is not None:
                 entry.due = asyncio.get_running_loop().time() + self.lease
 
-    def _settle(self, received: Received, state: str) -> Entry | None:
-        entry, losses = received.receipt
-        if entry.state != "held" or entry.losses != losses:
+    def _settle(self, received: Received[Entry], state: str) -> Entry | None:
+        entry = received.receipt
+        # Every handing out after the first has one more loss.
+        if entry.state != "held" or entry.losses != received.losses:
             return None
         entry.state = state
         self._changed.set()

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -15,8 +16,10 @@ DOCS = ROOT / "docs"
 DOCUMENTS = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^ *```(.*)\n((?:.*\n)*?) *```$", re.MULTILINE)
 OUTPUT = 'text title="prints"'
-# What is not run: a shell's lines, text that is no program, and what a type checker refuses.
-NOT_RUN = {"console", "text", OUTPUT, 'python title="wrong"'}
+# Programs that are checked, and not run.
+CHECKED = {'python title="app.py"', 'python title="app.py, wrong"', 'python title="wrong"'}
+# What is not run: a shell's lines, text that is no program, and what is only checked.
+NOT_RUN = {"console", "text", "yaml", OUTPUT, *CHECKED}
 # Of ididi 1.8.4, on CPython 3.13 and later.
 TYPE_PARAMS = "ignore:Failing to pass a value:DeprecationWarning:ididi.utils.typing_utils"
 LINK = re.compile(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)")
@@ -129,14 +132,17 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
 
 
-def pages(navigation: object) -> Iterator[str]:
+Navigation: TypeAlias = "str | dict[str, Navigation] | list[Navigation]"
+
+
+def pages(navigation: Navigation) -> Iterator[str]:
     """Yield the pages of a navigation."""
     if isinstance(navigation, str):
         yield navigation
     elif isinstance(navigation, dict):
         for each in navigation.values():
             yield from pages(each)
-    elif isinstance(navigation, list):
+    else:
         for each in navigation:
             yield from pages(each)
 

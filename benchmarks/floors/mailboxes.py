@@ -1,7 +1,7 @@
 """Queues, tasks and futures by hand, for what goes to a mailbox."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ from benchmarks.workload import (
 
 
 @asynccontextmanager
-async def queue_and_worker() -> AsyncIterator[Run]:
+async def queue_and_worker() -> AsyncGenerator[Run]:
     """Bursts through an ``asyncio.Queue`` that one task empties."""
     event = EVENT
     queue: asyncio.Queue[Ordered] = asyncio.Queue()
@@ -43,13 +43,14 @@ async def queue_and_worker() -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def task_per_event() -> AsyncIterator[Run]:
+async def task_per_event() -> AsyncGenerator[Run]:
     """Bursts of one task for every event."""
     event = EVENT
 
     async def run(n: int) -> None:
         for _ in range(n // BURST):
-            for _ in range(BURST):
+            task = asyncio.create_task(handle(event, Context()))
+            for _ in range(BURST - 1):
                 task = asyncio.create_task(handle(event, Context()))
             while not task.done():
                 await asyncio.sleep(0)
@@ -58,7 +59,7 @@ async def task_per_event() -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def queue_and_worker_per_key() -> AsyncIterator[Run]:
+async def queue_and_worker_per_key() -> AsyncGenerator[Run]:
     """One queue and one waiting task for each of many keys, an event to each."""
     event = EVENT
 
@@ -84,7 +85,7 @@ async def queue_and_worker_per_key() -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def queue_and_future(callers: Callers = one_caller) -> AsyncIterator[Run]:
+async def queue_and_future(callers: Callers = one_caller) -> AsyncGenerator[Run]:
     """A worker that takes commands and futures from a queue."""
     command = COMMAND
     loop = asyncio.get_running_loop()
@@ -106,7 +107,7 @@ async def queue_and_future(callers: Callers = one_caller) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def queue_and_future_behind() -> AsyncIterator[Run]:
+async def queue_and_future_behind() -> AsyncGenerator[Run]:
     """A worker that has an event to handle before each command."""
     command, event = COMMAND, EVENT
     loop = asyncio.get_running_loop()

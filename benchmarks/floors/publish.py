@@ -1,6 +1,6 @@
 """Publishing and sending by hand."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, contextmanager
 
 from benchmarks.workload import (
@@ -21,7 +21,7 @@ from benchmarks.workload import (
 
 
 @asynccontextmanager
-async def await_by_hand() -> AsyncIterator[Run]:
+async def await_by_hand() -> AsyncGenerator[Run]:
     """One handler awaited with a new context."""
     event = EVENT
 
@@ -33,7 +33,7 @@ async def await_by_hand() -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def await_three_by_hand() -> AsyncIterator[Run]:
+async def await_three_by_hand() -> AsyncGenerator[Run]:
     """Three handlers awaited in turn with one new context."""
     event = EVENT
 
@@ -48,7 +48,7 @@ async def await_three_by_hand() -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def call_by_hand() -> AsyncIterator[Run]:
+async def call_by_hand() -> AsyncGenerator[Run]:
     """One synchronous handler called with a new context."""
     event = EVENT
 
@@ -60,7 +60,7 @@ async def call_by_hand() -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def await_wired_by_hand() -> AsyncIterator[Run]:
+async def await_wired_by_hand() -> AsyncGenerator[Run]:
     """A handler with two singletons, a new scoped object and a bus, passed by hand."""
     event, clock, mailer, bus = EVENT, Clock(), Mailer(), object()
 
@@ -77,7 +77,7 @@ async def await_wired_by_hand() -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def await_managed_by_hand() -> AsyncIterator[Run]:
+async def await_managed_by_hand() -> AsyncGenerator[Run]:
     """A handler with a scoped object that a context manager opens and closes, by hand."""
     event, clock = EVENT, Clock()
     open_session = contextmanager(managed_session)
@@ -94,7 +94,7 @@ async def await_managed_by_hand() -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def await_guarded_by_hand() -> AsyncIterator[Run]:
+async def await_guarded_by_hand() -> AsyncGenerator[Run]:
     """A handler awaited by a guard that is awaited."""
     event = EVENT
 
@@ -109,7 +109,7 @@ async def await_guarded_by_hand() -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def await_reply_by_hand() -> AsyncIterator[Run]:
+async def await_reply_by_hand() -> AsyncGenerator[Run]:
     """A command's handler awaited for its reply, with a new context."""
     command = COMMAND
 
@@ -121,14 +121,14 @@ async def await_reply_by_hand() -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def await_isolated_by_hand() -> AsyncIterator[Run]:
+async def await_isolated_by_hand() -> AsyncGenerator[Run]:
     """Three handlers awaited in turn, each in a try block of its own."""
     event = EVENT
 
     async def run(n: int) -> None:
         for _ in range(n):
             ctx = Context()
-            errors = []
+            errors: list[Exception] = []
             for handler in (handle, handle, handle):
                 try:
                     await handler(event, ctx)

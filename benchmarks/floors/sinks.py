@@ -2,7 +2,7 @@
 
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -21,7 +21,7 @@ FLOOR_BATCHES = 400
 
 
 @asynccontextmanager
-async def executemany() -> AsyncIterator[Run]:
+async def executemany() -> AsyncGenerator[Run]:
     """The same rows in the same batches, with the same pragmas, straight into SQLite."""
     # Made beforehand, so that only SQLite is timed; each row has an id of its own.
     wire = CloudEvents()

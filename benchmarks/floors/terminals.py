@@ -1,6 +1,6 @@
 """What a terminal does around its messages, by hand."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import fields
 
@@ -11,7 +11,7 @@ from runtime import Stats
 
 
 @asynccontextmanager
-async def stats_by_hand() -> AsyncIterator[Run]:
+async def stats_by_hand() -> AsyncGenerator[Run]:
     """Make the dataclass of the counters, which exist already."""
     counts = dict.fromkeys((each.name for each in fields(Stats)), 10_000)
 
@@ -57,7 +57,7 @@ class Block:
 
 
 @asynccontextmanager
-async def hold_by_hand() -> AsyncIterator[Run]:
+async def hold_by_hand() -> AsyncGenerator[Run]:
     """Enter and leave blocks that hold an object in a dictionary by name."""
     places: dict[object, Place] = {}
 

@@ -1,7 +1,10 @@
 """Peers that have actors: pykka, xoscar."""
 
+# The peers are in an environment of their own, and most have no types.
+# pyright: standard, reportMissingImports=false
+
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -27,7 +30,7 @@ class PykkaActor(pykka.ThreadingActor):
 
 
 @asynccontextmanager
-async def pykka_tell(tally: Tally) -> AsyncIterator[Run]:
+async def pykka_tell(tally: Tally) -> AsyncGenerator[Run]:
     """Tell bursts; the last of each is asked, for the loop must not spin while the thread works."""
     actor = PykkaActor.start(tally)
 
@@ -42,7 +45,7 @@ async def pykka_tell(tally: Tally) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def pykka_ask(tally: Tally) -> AsyncIterator[Run]:
+async def pykka_ask(tally: Tally) -> AsyncGenerator[Run]:
     """Ask, blocking until the reply is there."""
     actor = PykkaActor.start(tally)
 
@@ -57,7 +60,7 @@ async def pykka_ask(tally: Tally) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def pykka_ask_many(tally: Tally) -> AsyncIterator[Run]:
+async def pykka_ask_many(tally: Tally) -> AsyncGenerator[Run]:
     """Ask 50 times, then take the replies, blocking until they are there."""
     actor = PykkaActor.start(tally)
 
@@ -94,7 +97,7 @@ class XoscarActor(xoscar.Actor):
 
 
 @asynccontextmanager
-async def xoscar_actor(tally: Tally) -> AsyncIterator[Any]:
+async def xoscar_actor(tally: Tally) -> AsyncGenerator[Any]:
     """Start a pool in this process, with one actor: no socket and no pickling on the way to it."""
     pool = await xoscar.create_actor_pool("127.0.0.1", n_process=0)
     async with pool:
@@ -104,7 +107,7 @@ async def xoscar_actor(tally: Tally) -> AsyncIterator[Any]:
 
 
 @asynccontextmanager
-async def xoscar_tell(tally: Tally, method: str) -> AsyncIterator[Run]:
+async def xoscar_tell(tally: Tally, method: str) -> AsyncGenerator[Run]:
     """Tell bursts."""
     async with xoscar_actor(tally) as actor:
         tell = getattr(actor, method).tell
@@ -121,7 +124,7 @@ async def xoscar_tell(tally: Tally, method: str) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def xoscar_send(tally: Tally, run: Any) -> AsyncIterator[Run]:
+async def xoscar_send(tally: Tally, run: Any) -> AsyncGenerator[Run]:
     """Call a method and wait for what it returns."""
     async with xoscar_actor(tally) as actor:
         yield run(actor.reply.send)

@@ -1,6 +1,9 @@
 """Peers that route messages by their type or name: lihil, mediatr, fastapi-events."""
 
-from collections.abc import AsyncIterator, Callable
+# The peers are in an environment of their own, and most have no types.
+# pyright: standard, reportMissingImports=false
+
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +30,7 @@ def lihil_handler(tally: Tally) -> Callable[..., Any]:
 
 
 @asynccontextmanager
-async def lihil_bus(handlers: list[Callable[..., Any]]) -> AsyncIterator[lihil.EventBus[Ordered]]:
+async def lihil_bus(handlers: list[Callable[..., Any]]) -> AsyncGenerator[lihil.EventBus[Ordered]]:
     """Make a bus as lihil's plugin makes it."""
     registry: lihil.MessageRegistry[Ordered] = lihil.MessageRegistry(event_base=Ordered)
     registry.register(*handlers)
@@ -36,14 +39,14 @@ async def lihil_bus(handlers: list[Callable[..., Any]]) -> AsyncIterator[lihil.E
 
 
 @asynccontextmanager
-async def lihil_publish(tally: Tally, handlers: int) -> AsyncIterator[Run]:
+async def lihil_publish(tally: Tally, handlers: int) -> AsyncGenerator[Run]:
     """Publish in the caller's turn."""
     async with lihil_bus([lihil_handler(tally) for _ in range(handlers)]) as bus:
         yield awaiting(bus.publish, EVENT)
 
 
 @asynccontextmanager
-async def lihil_publish_injected(tally: Tally) -> AsyncIterator[Run]:
+async def lihil_publish_injected(tally: Tally) -> AsyncGenerator[Run]:
     """Publish to a handler with a new object, which is made with a singleton."""
 
     def open_session(clock: Annotated[Clock, use(Clock, reuse=True)]) -> Session:
@@ -59,14 +62,14 @@ async def lihil_publish_injected(tally: Tally) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def lihil_emit(tally: Tally) -> AsyncIterator[Run]:
+async def lihil_emit(tally: Tally) -> AsyncGenerator[Run]:
     """Emit, each in a task and a scope of its own."""
     async with lihil_bus([lihil_handler(tally)]) as bus:
         yield bursts(tally, bus.emit)
 
 
 @asynccontextmanager
-async def lihil_send(tally: Tally) -> AsyncIterator[Run]:
+async def lihil_send(tally: Tally) -> AsyncGenerator[Run]:
     """Send a command."""
 
     async def reply(command: GetOrder, ctx: Any) -> int:
@@ -80,7 +83,7 @@ async def lihil_send(tally: Tally) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def mediatr_send_async(tally: Tally) -> AsyncIterator[Run]:
+async def mediatr_send_async(tally: Tally) -> AsyncGenerator[Run]:
     """Send a request to a coroutine function."""
 
     class Request(GetOrder):
@@ -95,7 +98,7 @@ async def mediatr_send_async(tally: Tally) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def mediatr_send(tally: Tally) -> AsyncIterator[Run]:
+async def mediatr_send(tally: Tally) -> AsyncGenerator[Run]:
     """Send a request to a function."""
 
     class Request(GetOrder):
@@ -124,7 +127,7 @@ class Depends:
 
 
 @asynccontextmanager
-async def fastapi_events_handle(tally: Tally, handlers: int) -> AsyncIterator[Run]:
+async def fastapi_events_handle(tally: Tally, handlers: int) -> AsyncGenerator[Run]:
     """Handle an event as the middleware does after a response."""
     local = LocalHandler()
     for _ in range(handlers):
@@ -137,7 +140,7 @@ async def fastapi_events_handle(tally: Tally, handlers: int) -> AsyncIterator[Ru
 
 
 @asynccontextmanager
-async def fastapi_events_handle_sync(tally: Tally, handlers: int) -> AsyncIterator[Run]:
+async def fastapi_events_handle_sync(tally: Tally, handlers: int) -> AsyncGenerator[Run]:
     """Handle an event with functions, which go to threads."""
     local = LocalHandler()
     for _ in range(handlers):
@@ -150,7 +153,7 @@ async def fastapi_events_handle_sync(tally: Tally, handlers: int) -> AsyncIterat
 
 
 @asynccontextmanager
-async def fastapi_events_handle_injected(tally: Tally) -> AsyncIterator[Run]:
+async def fastapi_events_handle_injected(tally: Tally) -> AsyncGenerator[Run]:
     """Handle an event with a new object, from a coroutine function: others go to a thread."""
     clock = Clock()
     local = LocalHandler()
@@ -166,7 +169,7 @@ async def fastapi_events_handle_injected(tally: Tally) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def fastapi_events_dispatch(tally: Tally) -> AsyncIterator[Run]:
+async def fastapi_events_dispatch(tally: Tally) -> AsyncGenerator[Run]:
     """Dispatch outside of a request: each event is handled in a task of its own."""
     local = LocalHandler()
 

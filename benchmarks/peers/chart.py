@@ -1,5 +1,8 @@
 """Draw the factors of the peers, for the README: ``python -m benchmarks.peers.chart``."""
 
+# Altair leaves parts of its signatures open.
+# pyright: reportUnknownMemberType=false
+
 import sys
 from pathlib import Path
 from typing import Any
@@ -48,7 +51,9 @@ def panel(title: str, rows: list[dict[str, Any]], domain: tuple[float, float]) -
         color=alt.condition("datum.factor < 1", alt.value(BEHIND), alt.value(BAR)),
     )
     labels = base.mark_text(align="left", dx=4).encode(x="end:Q", text="label:N")
-    return (bars + labels).properties(title=title, width=WIDTH, height=alt.Step(STEP))
+    return alt.LayerChart(layer=[bars, labels]).properties(
+        title=title, width=WIDTH, height=alt.Step(STEP)
+    )
 
 
 def chart_of(figures: dict[str, Any]) -> alt.VConcatChart:
@@ -66,7 +71,7 @@ def chart_of(figures: dict[str, Any]) -> alt.VConcatChart:
         alt.hconcat(*panels[start : start + COLUMNS], spacing=24)
         for start in range(0, len(panels), COLUMNS)
     ]
-    return (
+    chart: alt.VConcatChart = (
         alt.vconcat(*lines, spacing=18)
         .properties(
             title=alt.Title(
@@ -97,6 +102,7 @@ def chart_of(figures: dict[str, Any]) -> alt.VConcatChart:
         )
         .configure_axisY(minExtent=90)
     )
+    return chart
 
 
 def svg_of(figures: dict[str, Any]) -> str:

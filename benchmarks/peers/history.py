@@ -1,6 +1,9 @@
 """The peer that keeps a queue and a history of its events: bubus."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+# The peers are in an environment of their own, and most have no types.
+# pyright: standard, reportMissingImports=false
+
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import chain
@@ -85,7 +88,7 @@ def bubus_reply_sync(tally: Tally) -> Callable[..., Any]:
 
 
 @asynccontextmanager
-async def bubus_bus(*handlers: Callable[..., Any]) -> AsyncIterator[bubus.EventBus]:
+async def bubus_bus(*handlers: Callable[..., Any]) -> AsyncGenerator[bubus.EventBus]:
     """Start a bus."""
     bus = bubus.EventBus(max_history_size=BUBUS_HISTORY)
     for number, handler in enumerate(handlers):
@@ -96,7 +99,7 @@ async def bubus_bus(*handlers: Callable[..., Any]) -> AsyncIterator[bubus.EventB
 
 
 @asynccontextmanager
-async def bubus_publish(tally: Tally, handler: Any, handlers: int = 1) -> AsyncIterator[Run]:
+async def bubus_publish(tally: Tally, handler: Any, handlers: int = 1) -> AsyncGenerator[Run]:
     """Dispatch and await each event."""
     async with bubus_bus(*(handler(tally) for _ in range(handlers))) as bus:
         events = fresh(OrderPlaced)
@@ -109,7 +112,7 @@ async def bubus_publish(tally: Tally, handler: Any, handlers: int = 1) -> AsyncI
 
 
 @asynccontextmanager
-async def bubus_emit(tally: Tally, handler: Any) -> AsyncIterator[Run]:
+async def bubus_emit(tally: Tally, handler: Any) -> AsyncGenerator[Run]:
     """Dispatch bursts, and await the last event of each: they are handled in order."""
     async with bubus_bus(handler(tally)) as bus:
         events = fresh(OrderPlaced)
@@ -123,7 +126,7 @@ async def bubus_emit(tally: Tally, handler: Any) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def bubus_ask(tally: Tally, handler: Any) -> AsyncIterator[Run]:
+async def bubus_ask(tally: Tally, handler: Any) -> AsyncGenerator[Run]:
     """Dispatch and await the result of each command."""
     async with bubus_bus(handler(tally)) as bus:
         commands = fresh(OrderWanted)
@@ -138,7 +141,7 @@ async def bubus_ask(tally: Tally, handler: Any) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def bubus_ask_many(tally: Tally) -> AsyncIterator[Run]:
+async def bubus_ask_many(tally: Tally) -> AsyncGenerator[Run]:
     """Dispatch 50 commands, then take their results."""
     async with bubus_bus(bubus_reply_async(tally)) as bus:
         commands = fresh(OrderWanted)

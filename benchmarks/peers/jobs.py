@@ -5,7 +5,7 @@ that each operation ran each of its handlers once, and that each reply was the r
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -93,7 +93,7 @@ def proved(row: Row) -> Case:
     job = JOBS[row.job]
 
     @asynccontextmanager
-    async def prepare() -> AsyncIterator[Callable[[int], Awaitable[None]]]:
+    async def prepare() -> AsyncGenerator[Callable[[int], Awaitable[None]]]:
         tally = Tally()
         rounds: list[tuple[int, int, object]] = []
         async with row.prepare(tally) as run:

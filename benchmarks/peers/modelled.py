@@ -1,6 +1,9 @@
 """Peers whose messages are pydantic models, handled in a transaction: lato, messagebus."""
 
-from collections.abc import AsyncIterator
+# The peers are in an environment of their own, and most have no types.
+# pyright: standard, reportMissingImports=false
+
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -31,7 +34,7 @@ FIND_ORDER = FindOrder(order_id=COMMAND.order_id)
 
 
 @asynccontextmanager
-async def lato_publish_async(tally: Tally, handlers: int) -> AsyncIterator[Run]:
+async def lato_publish_async(tally: Tally, handlers: int) -> AsyncGenerator[Run]:
     """Publish to coroutine functions."""
     app = lato.Application("orders")
     for _ in range(handlers):
@@ -44,7 +47,7 @@ async def lato_publish_async(tally: Tally, handlers: int) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def lato_publish(tally: Tally, handlers: int) -> AsyncIterator[Run]:
+async def lato_publish(tally: Tally, handlers: int) -> AsyncGenerator[Run]:
     """Publish to functions."""
     app = lato.Application("orders")
     for _ in range(handlers):
@@ -57,7 +60,7 @@ async def lato_publish(tally: Tally, handlers: int) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def lato_publish_injected(tally: Tally) -> AsyncIterator[Run]:
+async def lato_publish_injected(tally: Tally) -> AsyncGenerator[Run]:
     """Publish to a handler with a new object, which is made with a singleton."""
     app = lato.Application("orders", clock=Clock())
 
@@ -73,7 +76,7 @@ async def lato_publish_injected(tally: Tally) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def lato_execute_async(tally: Tally) -> AsyncIterator[Run]:
+async def lato_execute_async(tally: Tally) -> AsyncGenerator[Run]:
     """Execute a command with a coroutine function."""
     app = lato.Application("orders")
 
@@ -86,7 +89,7 @@ async def lato_execute_async(tally: Tally) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def lato_execute(tally: Tally) -> AsyncIterator[Run]:
+async def lato_execute(tally: Tally) -> AsyncGenerator[Run]:
     """Execute a command with a function."""
     app = lato.Application("orders")
 
@@ -141,7 +144,7 @@ class SyncUnitOfWork(messagebus.SyncAbstractUnitOfWork[Any, Any, Any]):
 @asynccontextmanager
 async def messagebus_async(
     bus: messagebus.AsyncMessageBus[Any], message: object
-) -> AsyncIterator[Run]:
+) -> AsyncGenerator[Run]:
     """Handle each message in a transaction of its own."""
     work = AsyncUnitOfWork()
 
@@ -157,7 +160,7 @@ async def messagebus_async(
 @asynccontextmanager
 async def messagebus_sync(
     bus: messagebus.SyncMessageBus[Any], message: object
-) -> AsyncIterator[Run]:
+) -> AsyncGenerator[Run]:
     """Handle each message in a transaction of its own."""
     work = SyncUnitOfWork()
 

@@ -1,6 +1,6 @@
 """The runtime at every job."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -58,14 +58,14 @@ def terminal_of(*handlers: Any) -> BusTerminal[Any]:
 
 
 @asynccontextmanager
-async def publish(tally: Tally, handler: Any, handlers: int = 1) -> AsyncIterator[Run]:
+async def publish(tally: Tally, handler: Any, handlers: int = 1) -> AsyncGenerator[Run]:
     """Publish from the root bus."""
     async with terminal_of(*(handler(tally) for _ in range(handlers))) as terminal:
         yield awaiting(terminal.bus.publish, EVENT)
 
 
 @asynccontextmanager
-async def publish_injected(tally: Tally) -> AsyncIterator[Run]:
+async def publish_injected(tally: Tally) -> AsyncGenerator[Run]:
     """Publish to a handler with a new scoped object, which is made with a singleton."""
 
     async def handle(event: Ordered, ctx: MessageContext, session: Session) -> None:
@@ -80,21 +80,21 @@ async def publish_injected(tally: Tally) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def send(tally: Tally, handler: Any) -> AsyncIterator[Run]:
+async def send(tally: Tally, handler: Any) -> AsyncGenerator[Run]:
     """Send a command inline."""
     async with terminal_of(handler(tally)) as terminal:
         yield awaiting(terminal.bus.send, COMMAND)
 
 
 @asynccontextmanager
-async def emit(tally: Tally, handler: Any) -> AsyncIterator[Run]:
+async def emit(tally: Tally, handler: Any) -> AsyncGenerator[Run]:
     """Emit to the mailbox of a named scope."""
     async with terminal_of(handler(tally)) as terminal, terminal.scope("orders") as scope:
         yield bursts(tally, scope.bus.emit)
 
 
 @asynccontextmanager
-async def ask(tally: Tally, run: Any) -> AsyncIterator[Run]:
+async def ask(tally: Tally, run: Any) -> AsyncGenerator[Run]:
     """Ask one mailbox."""
     async with terminal_of(async_reply(tally)) as terminal:
         yield run(partial(terminal.bus.ask, key="orders"))

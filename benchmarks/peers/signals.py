@@ -1,6 +1,9 @@
 """Peers that call handlers: aiosignal, blinker, pyee, psygnal, pluggy."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+# The peers are in an environment of their own, and most have no types.
+# pyright: standard, reportMissingImports=false
+
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -39,7 +42,7 @@ def sync_handlers(tally: Tally, handlers: int) -> Iterator[Callable[[Ordered], A
 
 
 @asynccontextmanager
-async def aiosignal_send(tally: Tally, handlers: int) -> AsyncIterator[Run]:
+async def aiosignal_send(tally: Tally, handlers: int) -> AsyncGenerator[Run]:
     """Send a frozen signal."""
     signal: Signal[Ordered] = Signal(owner=tally)
     signal.extend(async_handlers(tally, handlers))
@@ -48,7 +51,7 @@ async def aiosignal_send(tally: Tally, handlers: int) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def blinker_send_async(tally: Tally, handlers: int) -> AsyncIterator[Run]:
+async def blinker_send_async(tally: Tally, handlers: int) -> AsyncGenerator[Run]:
     """Send a signal to coroutine functions, held by strong references: less work than weak ones."""
     signal = NamedSignal("ordered")
     for handler in async_handlers(tally, handlers):
@@ -57,7 +60,7 @@ async def blinker_send_async(tally: Tally, handlers: int) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def blinker_send(tally: Tally, handlers: int) -> AsyncIterator[Run]:
+async def blinker_send(tally: Tally, handlers: int) -> AsyncGenerator[Run]:
     """Send a signal to functions, held by strong references."""
     signal = NamedSignal("ordered")
     for handler in sync_handlers(tally, handlers):
@@ -66,7 +69,7 @@ async def blinker_send(tally: Tally, handlers: int) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def pyee_emit_and_wait(tally: Tally, handlers: int) -> AsyncIterator[Run]:
+async def pyee_emit_and_wait(tally: Tally, handlers: int) -> AsyncGenerator[Run]:
     """Emit to coroutine functions and wait for all of their tasks."""
     emitter = AsyncIOEventEmitter()
     for handler in async_handlers(tally, handlers):
@@ -81,7 +84,7 @@ async def pyee_emit_and_wait(tally: Tally, handlers: int) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def pyee_emit(tally: Tally, handlers: int) -> AsyncIterator[Run]:
+async def pyee_emit(tally: Tally, handlers: int) -> AsyncGenerator[Run]:
     """Emit to functions."""
     emitter = EventEmitter()
     for handler in sync_handlers(tally, handlers):
@@ -95,7 +98,7 @@ async def pyee_emit(tally: Tally, handlers: int) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def pyee_emit_tasks(tally: Tally) -> AsyncIterator[Run]:
+async def pyee_emit_tasks(tally: Tally) -> AsyncGenerator[Run]:
     """Emit to a coroutine function, without waiting for its task."""
     emitter = AsyncIOEventEmitter()
     for handler in async_handlers(tally, 1):
@@ -110,7 +113,7 @@ class Orders:
 
 
 @asynccontextmanager
-async def psygnal_emit(tally: Tally, handlers: int) -> AsyncIterator[Run]:
+async def psygnal_emit(tally: Tally, handlers: int) -> AsyncGenerator[Run]:
     """Emit to functions, by the method that leaves out locks and checks."""
     orders = Orders()
     for handler in sync_handlers(tally, handlers):
@@ -119,7 +122,7 @@ async def psygnal_emit(tally: Tally, handlers: int) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def psygnal_emit_async(tally: Tally) -> AsyncIterator[Run]:
+async def psygnal_emit_async(tally: Tally) -> AsyncGenerator[Run]:
     """Emit to a coroutine function, which the backend's worker awaits."""
     backend = set_async_backend("asyncio")
     await backend.running.wait()
@@ -142,7 +145,7 @@ class Hooks:
         """Hear an event."""
 
     @spec(firstresult=True)
-    def get_order(self, command: GetOrder) -> int:  # type: ignore[empty-body]
+    def get_order(self, command: GetOrder) -> int | None:
         """Answer a command."""
 
 
@@ -175,7 +178,7 @@ def plugins(tally: Tally, handlers: int) -> pluggy.PluginManager:
 
 
 @asynccontextmanager
-async def pluggy_call(tally: Tally, handlers: int) -> AsyncIterator[Run]:
+async def pluggy_call(tally: Tally, handlers: int) -> AsyncGenerator[Run]:
     """Call a hook."""
     hook = plugins(tally, handlers).hook
 
@@ -187,7 +190,7 @@ async def pluggy_call(tally: Tally, handlers: int) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def pluggy_first_result(tally: Tally) -> AsyncIterator[Run]:
+async def pluggy_first_result(tally: Tally) -> AsyncGenerator[Run]:
     """Call a hook that stops at the first result."""
     hook = plugins(tally, 1).hook
 

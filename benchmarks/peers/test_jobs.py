@@ -1,6 +1,6 @@
 """The proof that rows do their work can fail; the runtime's own rows pass it. Needs no peers."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -22,7 +22,7 @@ def row_that_handles(counts: list[int], job: str, reply: object = None) -> Row:
     """Return a row whose handlers run so many times in each round, whatever is asked."""
 
     @asynccontextmanager
-    async def prepare(tally: Tally) -> AsyncIterator[Run]:
+    async def prepare(tally: Tally) -> AsyncGenerator[Run]:
         rounds = iter(counts)
 
         async def run(n: int) -> object:

@@ -1,8 +1,8 @@
 """Emitting to mailboxes and asking them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from benchmarks.registries import registry_of
 from benchmarks.workload import (
@@ -21,7 +21,7 @@ from runtime import BusTerminal
 
 
 @asynccontextmanager
-async def emitting(handler: object, key: str | None) -> AsyncIterator[Run]:
+async def emitting(handler: object, key: str | None) -> AsyncGenerator[Run]:
     """Emit bursts to the mailbox of one scope, or of one key."""
     event = EVENT
     registry = registry_of(handler)
@@ -30,14 +30,16 @@ async def emitting(handler: object, key: str | None) -> AsyncIterator[Run]:
 
         async def run(n: int) -> None:
             for _ in range(n // BURST):
-                for _ in range(BURST):
+                delivery = bus.emit(event)
+                for _ in range(BURST - 1):
                     delivery = bus.emit(event)
                 while not delivery.done():
                     await asyncio.sleep(0)
 
         async def run_keyed(n: int) -> None:
             for _ in range(n // BURST):
-                for _ in range(BURST):
+                delivery = bus.emit(event, key=key)
+                for _ in range(BURST - 1):
                     delivery = bus.emit(event, key=key)
                 while not delivery.done():
                     await asyncio.sleep(0)
@@ -45,23 +47,23 @@ async def emitting(handler: object, key: str | None) -> AsyncIterator[Run]:
         yield run if key is None else run_keyed
 
 
-def emit_one():
+def emit_one() -> AbstractAsyncContextManager[Run]:
     """Emit bursts to one mailbox."""
     return emitting(handle, None)
 
 
-def emit_keyed():
+def emit_keyed() -> AbstractAsyncContextManager[Run]:
     """Emit bursts to one mailbox that a key names."""
     return emitting(handle, "42")
 
 
-def emit_sync():
+def emit_sync() -> AbstractAsyncContextManager[Run]:
     """Emit bursts to one mailbox with a synchronous handler."""
     return emitting(handle_sync, None)
 
 
 @asynccontextmanager
-async def emit_many() -> AsyncIterator[Run]:
+async def emit_many() -> AsyncGenerator[Run]:
     """Emit an event to each of many mailboxes."""
     event = EVENT
     async with BusTerminal(registry_of(handle)) as terminal:
@@ -69,7 +71,8 @@ async def emit_many() -> AsyncIterator[Run]:
 
         async def run(n: int) -> None:
             for _ in range(n // MAILBOXES):
-                for key in range(MAILBOXES):
+                delivery = bus.emit(event, key=0)
+                for key in range(1, MAILBOXES):
                     delivery = bus.emit(event, key=key)
                 while not delivery.done():
                     await asyncio.sleep(0)
@@ -78,7 +81,9 @@ async def emit_many() -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def ask_mailbox(callers: Callers = one_caller, key: str | None = "box") -> AsyncIterator[Run]:
+async def ask_mailbox(
+    callers: Callers = one_caller, key: str | None = "box"
+) -> AsyncGenerator[Run]:
     """Ask a command of one mailbox."""
     command = COMMAND
     async with BusTerminal(registry_of(reply)) as terminal:
@@ -88,7 +93,7 @@ async def ask_mailbox(callers: Callers = one_caller, key: str | None = "box") ->
 
 
 @asynccontextmanager
-async def ask_behind() -> AsyncIterator[Run]:
+async def ask_behind() -> AsyncGenerator[Run]:
     """Ask a mailbox that has an event to handle first, so that the command is queued."""
     command, event = COMMAND, EVENT
     async with BusTerminal(registry_of(handle, reply)) as terminal:

@@ -1,7 +1,7 @@
 """Publishing and sending through the runtime."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from benchmarks.registries import registry_of
@@ -31,7 +31,7 @@ async def handle_third(event: Ordered, ctx: MessageContext) -> None:
 
 
 @asynccontextmanager
-async def publishing(registry: MessageRegistry[Event], **options: Any) -> AsyncIterator[Run]:
+async def publishing(registry: MessageRegistry[Event], **options: Any) -> AsyncGenerator[Run]:
     """Publish to the handlers of a registry from the root bus."""
     event = EVENT
     async with BusTerminal(registry, **options) as terminal:
@@ -44,27 +44,27 @@ async def publishing(registry: MessageRegistry[Event], **options: Any) -> AsyncI
         yield run
 
 
-def publish_one():
+def publish_one() -> AbstractAsyncContextManager[Run]:
     """Publish to one asynchronous handler."""
     return publishing(registry_of(handle))
 
 
-def publish_three():
+def publish_three() -> AbstractAsyncContextManager[Run]:
     """Publish to three asynchronous handlers."""
     return publishing(registry_of(handle, handle_second, handle_third))
 
 
-def publish_sync():
+def publish_sync() -> AbstractAsyncContextManager[Run]:
     """Publish to one synchronous handler."""
     return publishing(registry_of(handle_sync))
 
 
-def publish_isolated():
+def publish_isolated() -> AbstractAsyncContextManager[Run]:
     """Publish to three handlers under the isolated publisher."""
     return publishing(registry_of(handle, handle_second, handle_third), publisher=isolated)
 
 
-def publish_wired():
+def publish_wired() -> AbstractAsyncContextManager[Run]:
     """Publish to a handler with two singletons, a scoped object and a bus."""
 
     async def handler(
@@ -84,7 +84,7 @@ def publish_wired():
     return publishing(registry)
 
 
-def publish_managed():
+def publish_managed() -> AbstractAsyncContextManager[Run]:
     """Publish to a handler whose scoped object has to be left."""
 
     async def handler(event: Ordered, ctx: MessageContext, session: Session) -> None:
@@ -96,7 +96,7 @@ def publish_managed():
     return publishing(registry)
 
 
-def publish_guarded():
+def publish_guarded() -> AbstractAsyncContextManager[Run]:
     """Publish to a handler behind a guard."""
 
     async def guard(event: Ordered, ctx: MessageContext, proceed: Any) -> None:
@@ -108,7 +108,7 @@ def publish_guarded():
 
 
 @asynccontextmanager
-async def send_command() -> AsyncIterator[Run]:
+async def send_command() -> AsyncGenerator[Run]:
     """Send a command and take its reply."""
     command = COMMAND
     async with BusTerminal(registry_of(reply)) as terminal:

@@ -1,7 +1,7 @@
 """Events into a sink."""
 
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from runtime.sinks import SqliteSink
 
 
 @asynccontextmanager
-async def sink_batches() -> AsyncIterator[Run]:
+async def sink_batches() -> AsyncGenerator[Run]:
     """Sink batches of events into SQLite."""
     events = [EVENT] * SINK_BATCH
     with tempfile.TemporaryDirectory() as folder:

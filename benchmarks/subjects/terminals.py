@@ -1,7 +1,7 @@
 """What a terminal does around its messages: its ledger, its scopes, its freeze."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from benchmarks.registries import registry_of
@@ -15,7 +15,7 @@ from runtime import BusTerminal
 
 
 @asynccontextmanager
-async def look_at_many(*, mailboxes: int = MAILBOXES) -> AsyncIterator[Run]:
+async def look_at_many(*, mailboxes: int = MAILBOXES) -> AsyncGenerator[Run]:
     """Ask for the ledger while messages wait in many mailboxes."""
     gate = asyncio.Event()
 
@@ -37,7 +37,7 @@ async def look_at_many(*, mailboxes: int = MAILBOXES) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def open_scopes(*, idle: int = 0) -> AsyncIterator[Run]:
+async def open_scopes(*, idle: int = 0) -> AsyncGenerator[Run]:
     """Enter and leave named scopes, beside others that are open and idle."""
     async with BusTerminal(registry_of()) as terminal, AsyncExitStack() as stack:
         for number in range(idle):
@@ -52,7 +52,7 @@ async def open_scopes(*, idle: int = 0) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
-async def open_scopes_with_bus() -> AsyncIterator[Run]:
+async def open_scopes_with_bus() -> AsyncGenerator[Run]:
     """Enter named scopes, take the bus of each, and leave them."""
     async with BusTerminal(registry_of()) as terminal:
 

@@ -11,7 +11,7 @@ from lihil import HTML, SSE, Empty, EventStream, HTTPException, Lihil, Route, st
 
 from examples.flights.data import Flight
 from examples.flights.replay import events_of
-from runtime import BusTerminal
+from runtime import BusTerminal, Event
 from runtime.integrations.lihil import BusPlugin, PEventBus
 from runtime.sinks import SqliteSink
 
@@ -20,7 +20,7 @@ from .handlers import make_registry
 from .history import restore
 from .messages import AircraftState, DescribeAircraft
 
-__all__ = ("Reports", "Service", "make_service")
+__all__ = ("Reports", "Service", "make_service", "make_terminal")
 
 MOST: Final = 1_000
 PAGE: Final = Path(__file__).with_name("board.html")
@@ -44,7 +44,7 @@ class Service:
 def make_service(database: Path) -> Service:
     """Return an application that keeps its events in a database, and begins with those there."""
     board = Board()
-    terminal = BusTerminal(make_registry(board), sink=SqliteSink(database), name="flightboard")
+    terminal = make_terminal(board, database)
     plugin = BusPlugin(terminal)
 
     @asynccontextmanager
@@ -55,6 +55,13 @@ def make_service(database: Path) -> Service:
 
     routes = (flights_route(plugin), aircraft_route(plugin, board), *board_routes(board))
     return Service(Lihil(*routes, lifespan=lifespan), board)
+
+
+def make_terminal(board: Board | None = None, database: Path | None = None) -> BusTerminal[Event]:
+    """Return a terminal that shows its events on a board; one that is only checked needs none."""
+    registry = make_registry(Board() if board is None else board)
+    sink = None if database is None else SqliteSink(database)
+    return BusTerminal(registry, sink=sink, name="flightboard")
 
 
 def flights_route(plugin: BusPlugin) -> Route:

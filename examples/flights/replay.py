@@ -15,7 +15,7 @@ from .data import Flight
 from .events import FlightArrived, FlightCancelled, FlightDeparted, FlightEvent
 from .findings import CarrierDelays, EventCounts, Findings, Fleet
 
-__all__ = ("Outcome", "Seconds", "replay")
+__all__ = ("Outcome", "Seconds", "make_terminal", "replay")
 
 BATCH_ROWS: Final = 500
 """A row emits two messages at most: what a batch emits fits one mailbox, which holds 1,024."""
@@ -56,8 +56,7 @@ async def replay(
         return mark - since
 
     rows = enumerate(flights, 1)
-    sink = SqliteSink(database)
-    async with BusTerminal(handlers.registry, provide(findings), sink=sink) as terminal:
+    async with make_terminal(findings, database) as terminal:
         bus = terminal.bus
         lap()
         while batch := list(islice(rows, BATCH_ROWS)):
@@ -75,6 +74,15 @@ async def replay(
             advance(len(batch))
     seconds.total = perf_counter() - began
     return Outcome(replayed, findings, terminal.stats(), seconds)
+
+
+def make_terminal(
+    findings: Findings | None = None, database: Path | None = None
+) -> BusTerminal[Event]:
+    """Return a terminal with the findings of a run; one that is only checked needs neither."""
+    provided = provide(Findings() if findings is None else findings)
+    sink = None if database is None else SqliteSink(database)
+    return BusTerminal(handlers.registry, provided, sink=sink)
 
 
 def provide(findings: Findings) -> MessageRegistry[Event]:

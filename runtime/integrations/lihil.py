@@ -6,11 +6,12 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
 from functools import wraps
-from typing import Annotated, Any, ParamSpec, TypeVar, cast, get_origin
+from typing import Annotated, Any, ParamSpec, cast, get_origin
 
 from ididi import Graph, resolve_meta
 from lihil import Lihil, Param, Route
 from lihil.plugins import IEndpointInfo
+from typing_extensions import TypeVar
 
 from runtime.bus import EventBus
 from runtime.integrations.ididi import GraphResolver, scope_at_hand
@@ -20,9 +21,13 @@ __all__ = ("BusPlugin", "PEventBus")
 
 P = ParamSpec("P")
 R = TypeVar("R")
+E_contra = TypeVar("E_contra", contravariant=True, default=Any)
 
-PEventBus = Annotated[EventBus[Any], Param("plugin")]
-"""Annotates an endpoint's parameter that `BusPlugin` fills; in a handler it is an `EventBus`."""
+PEventBus = Annotated[EventBus[E_contra], Param("plugin")]
+"""Annotates an endpoint's parameter that `BusPlugin` fills; in a handler it is an `EventBus`.
+
+`PEventBus[UserEvent]` takes the events of users only, as `EventBus[UserEvent]` does.
+"""
 
 
 class BusPlugin:

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -40,6 +40,10 @@ class Buried(msgspec.Struct, frozen=True):
     time: datetime
     raw: bytes
     """The event as it was read."""
+
+
+Taken: TypeAlias = Received[tuple[int, int]]
+"""Known by its position, and by the number of times that it had been lost."""
 
 
 class SqliteSource:
@@ -99,7 +103,7 @@ class SqliteSource:
         finally:
             await self._database.close()
 
-    async def receive(self, limit: int, /) -> Sequence[Received]:
+    async def receive(self, limit: int, /) -> Sequence[Taken]:
         """Wait until there is something, and return at most `limit` events, in their order."""
         while True:
             found = await self._run(lambda db: self._claim(db, limit))
@@ -107,18 +111,18 @@ class SqliteSource:
                 return found
             await asyncio.sleep(self._poll)
 
-    async def acknowledge(self, received: Sequence[Received], /) -> None:
+    async def acknowledge(self, received: Sequence[Taken], /) -> None:
         """Note that events have been handled: they are not handed out again."""
         await self._run(lambda db: self._settle(db, tables.ACKNOWLEDGE, received))
 
-    async def put_back(self, received: Received, /, *, delay: float, failed: bool) -> None:
+    async def put_back(self, received: Taken, /, *, delay: float, failed: bool) -> None:
         """Hand an event out again after a delay in seconds; `failed` counts as a failure."""
         due = time.time() + delay if delay > 0 else 0.0
         await self._run(
             lambda db: self._settle(db, tables.PUT_BACK, [received], due=due, failed=failed)
         )
 
-    async def bury(self, received: Received, /, reason: str, error: str) -> None:
+    async def bury(self, received: Taken, /, reason: str, error: str) -> None:
         """Keep an event that will not be handled, with its bytes, and do not hand it out again."""
 
         def move(db: sqlite3.Connection) -> None:
@@ -126,7 +130,7 @@ class SqliteSource:
                 self._execute(
                     db,
                     tables.BURY,
-                    position=receipt_of(received)[0],
+                    position=received.receipt[0],
                     id=received.id,
                     key=received.key,
                     reason=reason,
@@ -138,7 +142,7 @@ class SqliteSource:
 
         await self._run(move)
 
-    async def extend(self, received: Sequence[Received], /) -> None:
+    async def extend(self, received: Sequence[Taken], /) -> None:
         """Begin the lease of events anew: they are still being handled."""
         due = time.time() + self._lease
         await self._run(lambda db: self._settle(db, tables.EXTEND, received, due=due))
@@ -192,7 +196,7 @@ class SqliteSource:
         db.executescript(tables.CREATE.format(table=self._table))
         self._execute(db, tables.JOIN)
 
-    def _claim(self, db: sqlite3.Connection, limit: int) -> list[Received]:
+    def _claim(self, db: sqlite3.Connection, limit: int) -> list[Taken]:
         """Take what is free, of what is on its way first, then of what is new."""
         rows = self._free(db, limit)
         while len(rows) < limit:
@@ -203,7 +207,7 @@ class SqliteSource:
             self._execute(db, tables.MOVE)
             rows = self._free(db, limit)
         due = time.time() + self._lease
-        found: list[Received] = []
+        found: list[Taken] = []
         for position, id_, payload, key, failures, losses in rows:
             if id_ is None:
                 # Its row has been deleted.
@@ -226,12 +230,12 @@ class SqliteSource:
         return self._execute(db, tables.FREE, now=time.time(), limit=limit).fetchall()
 
     def _settle(
-        self, db: sqlite3.Connection, statement: str, received: Sequence[Received], **values: object
+        self, db: sqlite3.Connection, statement: str, received: Sequence[Taken], **values: object
     ) -> int:
         """Settle what this source still has; return how many that were."""
         count = 0
         for each in received:
-            position, losses = receipt_of(each)
+            position, losses = each.receipt
             done = self._execute(db, statement, position=position, losses=losses, **values)
             count += done.rowcount
         return count
@@ -246,11 +250,6 @@ class SqliteSource:
         except (sqlite3.Error, OSError, RuntimeError) as error:
             msg = f"{self._database.path}: {describe(error)}"
             raise SourceError(msg) from error
-
-
-def receipt_of(received: Received) -> tuple[int, int]:
-    """Return the position of an event, and the number of times that it had been lost."""
-    return cast("tuple[int, int]", received.receipt)
 
 
 def text(value: bytes) -> str:

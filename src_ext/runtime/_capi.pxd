@@ -87,6 +87,8 @@ cdef extern from *:
         PyObject_HEAD
         PyObject* previous;
         PyObject* variables;
+        PyObject* weak_references;
+        int is_entered;
     } runtime_context;
 
     static CYTHON_INLINE void runtime_fill_context(PyObject* context, PyObject* source) {
@@ -100,11 +102,50 @@ cdef extern from *:
     static CYTHON_INLINE PyObject* runtime_current_context(void) {
         return PyThreadState_Get()->context;
     }
+
+    /* As `PyContext_Enter` and `PyContext_Exit`, which each ask in which thread they are. */
+    static CYTHON_INLINE int runtime_enter_context(PyObject* context, PyThreadState* thread) {
+        runtime_context* entered = (runtime_context*)context;
+        if (entered->is_entered) {
+            return PyContext_Enter(context);
+        }
+        entered->is_entered = 1;
+        entered->previous = thread->context;
+        Py_INCREF(context);
+        thread->context = context;
+        thread->context_ver++;
+        return 0;
+    }
+
+    static CYTHON_INLINE int runtime_exit_context(PyObject* context, PyThreadState* thread) {
+        runtime_context* entered = (runtime_context*)context;
+        if (thread->context != context) {
+            return PyContext_Exit(context);
+        }
+        thread->context = entered->previous;
+        thread->context_ver++;
+        entered->previous = NULL;
+        entered->is_entered = 0;
+        Py_DECREF(context);
+        return 0;
+    }
     #else
     #define RUNTIME_REUSES_CONTEXTS 0
     #define runtime_fill_context(context, source)
     #define runtime_current_context() NULL
+    #define runtime_enter_context(context, thread) PyContext_Enter(context)
+    #define runtime_exit_context(context, thread) PyContext_Exit(context)
     #endif
+
+    /* `PyIter_Send`, without its questions where the answer is known. */
+    static CYTHON_INLINE PySendResult runtime_send_raw(
+        PyObject* coroutine, PyObject* value, PyObject** result
+    ) {
+        if (PyCoro_CheckExact(coroutine)) {
+            return Py_TYPE(coroutine)->tp_as_async->am_send(coroutine, value, result);
+        }
+        return PyIter_Send(coroutine, value, result);
+    }
 
     /* Spares what the general call asks of a callable that it does not know. */
     static CYTHON_INLINE PyObject* runtime_vectorcall(
@@ -186,10 +227,17 @@ cdef extern from "Python.h":
         PYGEN_NEXT
 
     # Neither raises in the Cython sense: the caller looks at the result.
-    PySendResult PyIter_Send(PyObject* iterator, PyObject* value, PyObject** result) noexcept
-    int PyContext_Exit(PyObject* context) noexcept
+    PySendResult send_raw "runtime_send_raw"(
+        PyObject* iterator, PyObject* value, PyObject** result
+    ) noexcept
+    ctypedef struct PyThreadState:
+        pass
+    PyThreadState* PyThreadState_Get() noexcept
+    int exit_context "runtime_exit_context"(PyObject* context, PyThreadState* thread) noexcept
 
-    int PyContext_Enter(object context) except -1
+    int enter_context "runtime_enter_context"(
+        PyObject* context, PyThreadState* thread
+    ) except -1
     void PyObject_GC_Track(PyObject* thing) noexcept
     void PyObject_GC_UnTrack(PyObject* thing) noexcept
     object PyContext_New()

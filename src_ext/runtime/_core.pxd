@@ -129,7 +129,7 @@ cdef class Core:
         message.context = context
         return message
 
-    cdef inline bint is_full(self, Mailbox box, Delivery message):
+    cdef inline bint is_full(self, Mailbox box, Delivery message) noexcept:
         return box.count + box.reserved >= message.plan.capacity
 
     cdef inline int count_accepted(self, Delivery message) noexcept:

@@ -10,11 +10,11 @@ from runtime._capi cimport (
     PYGEN_RETURN,
     PY_VECTORCALL_ARGUMENTS_OFFSET,
     Py_DecRef,
-    PyIter_Send,
     PySendResult,
     PyTuple_GET_ITEM,
     is_awaitable,
     is_coroutine,
+    send_raw,
     vectorcall,
 )
 from runtime._tally cimport HandlerTally, TypeCounts, TypeTally
@@ -152,7 +152,7 @@ cdef inline PySendResult start_reply(
         result = awaitable_raw(result)
         if result == NULL:
             return PYGEN_ERROR
-    status = PyIter_Send(result, <PyObject*>None, yielded)
+    status = send_raw(result, <PyObject*>None, yielded)
     if status == PYGEN_NEXT:
         coroutine[0] = result
     else:
@@ -174,7 +174,7 @@ cdef inline PySendResult start_result(
     if result == <PyObject*>None:
         Py_DecRef(result)
         return PYGEN_RETURN
-    status = PyIter_Send(result, <PyObject*>None, yielded)
+    status = send_raw(result, <PyObject*>None, yielded)
     if status == PYGEN_NEXT:
         coroutine[0] = result
         return status

@@ -223,7 +223,7 @@ cdef object as_exception(object kind, object value, object traceback):
 
 
 cdef PySendResult throw_raw(object coroutine, object error, PyObject** yielded) noexcept:
-    """Raise inside a coroutine, as `PyIter_Send` would send."""
+    """Raise inside a coroutine, as `send_raw` would send."""
     cdef object outcome
     # An iterator from a hand-written `__await__` need not have `throw`.
     throw = getattr(coroutine, "throw", None)

@@ -14,13 +14,13 @@ from runtime._capi cimport (
     PYGEN_ERROR,
     PYGEN_NEXT,
     PYGEN_RETURN,
-    PyIter_Send,
     PySendResult,
     PyTuple_GET_ITEM,
     Py_DecRef,
     drive_by,
     owned,
     put_error,
+    send_raw,
     stop_with,
     take_error,
 )
@@ -102,7 +102,7 @@ cdef class Publication:
         self.running = True
         if self.coroutine is not None:
             if error is None:
-                status = PyIter_Send(<PyObject*>self.coroutine, <PyObject*>None, yielded)
+                status = send_raw(<PyObject*>self.coroutine, <PyObject*>None, yielded)
             else:
                 status = throw_raw(self.coroutine, error, yielded)
             if status == PYGEN_RETURN:
@@ -158,7 +158,7 @@ cdef class Publication:
             self.coroutine = self.storage.core.host.leave_and_raise(self.storage, error)
         except BaseException as raised:
             return refuse(raised)
-        cdef PySendResult status = PyIter_Send(
+        cdef PySendResult status = send_raw(
             <PyObject*>self.coroutine, <PyObject*>None, yielded
         )
         if status == PYGEN_RETURN:

@@ -33,7 +33,7 @@ cdef class Worker:
     cdef object work(self)
     cdef object idle(self)
     cdef object run_message(self)
-    cdef object start(self, Handler handler)
+    cdef object start(self, Handler handler, Delivery message)
     cdef object start_publisher(self)
     cdef object advance(self, object error)
     cdef object left_off(self, PySendResult status, PyObject* yielded)

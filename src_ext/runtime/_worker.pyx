@@ -14,12 +14,14 @@ from runtime._capi cimport (
     PYGEN_ERROR,
     PYGEN_NEXT,
     PYGEN_RETURN,
-    PyContext_Enter,
-    PyContext_Exit,
-    PyIter_Send,
     PySendResult,
+    PyThreadState,
+    PyThreadState_Get,
     PyTuple_GET_ITEM,
     Py_DecRef,
+    enter_context,
+    exit_context,
+    send_raw,
     take_error,
     wall_clock,
 )
@@ -319,15 +321,15 @@ cdef class Worker:
                 return None
             handler = <Handler>PyTuple_GET_ITEM(plan.handlers, message.index)
             message.index += 1
-            outcome = self.start(handler)
+            outcome = self.start(handler, message)
             if outcome is not ENDED:
                 return outcome
         return ENDED
 
-    cdef object start(self, Handler handler):
+    cdef object start(self, Handler handler, Delivery message):
         """Call a handler in a fresh scope, under the emitter's context variables."""
-        cdef Delivery message = self.message
         cdef PyObject* variables = <PyObject*>message.variables
+        cdef PyThreadState* thread = PyThreadState_Get()
         cdef PyObject* yielded = NULL
         cdef PyObject* coroutine = NULL
         cdef PyObject* result
@@ -357,7 +359,7 @@ cdef class Worker:
                     self, message.plan, handler, message.event, message.context, self.storage
                 )
                 return self.advance(None)
-        PyContext_Enter(<object>variables)
+        enter_context(variables, thread)
         result = handler.call.begin(message.event, message.context, self.storage)
         if message.kind == ASK:
             status = start_reply(result, &coroutine, &yielded)
@@ -366,7 +368,7 @@ cdef class Worker:
         if status == PYGEN_NEXT:
             self.coroutine = <object>coroutine
             Py_DecRef(coroutine)
-        PyContext_Exit(variables)
+        exit_context(variables, thread)
         if (
             status == PYGEN_RETURN
             and yielded == NULL
@@ -389,14 +391,15 @@ cdef class Worker:
     cdef object advance(self, object error):
         """Drive the suspended handler one step, under the emitter's context variables."""
         cdef PyObject* variables = <PyObject*>self.message.variables
+        cdef PyThreadState* thread = PyThreadState_Get()
         cdef PyObject* yielded = NULL
         cdef PySendResult status
-        PyContext_Enter(<object>variables)
+        enter_context(variables, thread)
         if error is None:
-            status = PyIter_Send(<PyObject*>self.coroutine, <PyObject*>None, &yielded)
+            status = send_raw(<PyObject*>self.coroutine, <PyObject*>None, &yielded)
         else:
             status = throw_raw(self.coroutine, error, &yielded)
-        PyContext_Exit(variables)
+        exit_context(variables, thread)
         return self.left_off(status, yielded)
 
     cdef object left_off(self, PySendResult status, PyObject* yielded):
@@ -492,27 +495,26 @@ cdef class Worker:
     cdef int complete(self) except -1:
         """Count the message's end."""
         cdef Delivery message = self.message
-        cdef Core core = self.core
         cdef State state = HANDLED if message.failures is None else FAILED
         self.message = None
         self.box.active -= 1
         if message.state != RUNNING:
             state = message.state
         if message.kind > ASK:
-            core.control -= 1
+            self.core.control -= 1
         else:
-            core.running -= 1
-            core.count_ended(message, state)
+            self.core.running -= 1
+            self.core.count_ended(message, state)
         if message.waits > 0:
-            core.host.waits.forget(message)
+            self.core.host.waits.forget(message)
         if self.excused:
             self.readmit()
-            core.host.end_excused()
+            self.core.host.end_excused()
         if message.kind == ASK:
             if state <= FAILED and (
                 message.callbacks is None or (<Reply>message.callbacks).is_given_up()
             ):
-                core.host.late_reply(
+                self.core.host.late_reply(
                     message.event,
                     message.context,
                     self.handler.spec,
@@ -522,8 +524,8 @@ cdef class Worker:
                 )
             self.attempts = 0
         if state == HANDLED:
-            return core.end_handled(message)
-        return core.end(message, state)
+            return self.core.end_handled(message)
+        return self.core.end(message, state)
 
     cdef bint cut_off(self, object error):
         """Say whether an error is what the close does to a handler."""

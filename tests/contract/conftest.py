@@ -19,5 +19,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     names = inspect.signature(pyfuncitem.obj).parameters
     arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in names}
-    pyfuncitem.funcargs["run_async"](pyfuncitem.obj(**arguments))
+    run_async = pyfuncitem.funcargs["run_async"]
+    assert callable(run_async)
+    run_async(pyfuncitem.obj(**arguments))
     return True

@@ -30,14 +30,14 @@ def make_actor(instances: list[Any], handle: Callable[..., Any]) -> type:
             self.numbers: list[int] = []
             instances.append(self)
 
-        async def work(self, work: Work, bus: EventBus) -> None:
+        async def work(self, work: Work, bus: EventBus[object]) -> None:
             self.numbers.append(work.number)
             await handle(work, bus)
 
     return Actor
 
 
-async def nothing(work: Work, bus: EventBus) -> None:
+async def nothing(work: Work, bus: EventBus[object]) -> None:
     """Handle a message without doing anything."""
 
 
@@ -51,7 +51,7 @@ def test_actor_has_an_instance_for_each_key(
     instances: list[Any] = []
     busy: set[int] = set()
 
-    async def suspend(work: Work, bus: EventBus) -> None:
+    async def suspend(work: Work, bus: EventBus[object]) -> None:
         key, suspensions, _ = messages[work.number]
         assert key not in busy
         busy.add(key)
@@ -101,7 +101,7 @@ async def test_publish_reaches_an_actor_at_its_place(make_terminal: MakeTerminal
     stage = Stage(hold={0})
     calls: list[str] = []
 
-    async def work(work: Work, bus: EventBus) -> None:
+    async def work(work: Work, bus: EventBus[object]) -> None:
         await stage.work(work)
         calls.append(f"actor {work.number}")
 
@@ -128,7 +128,7 @@ async def test_publish_to_an_actor_needs_no_room(make_terminal: MakeTerminal) ->
     """It takes none of the capacity, and enters a full mailbox while offers wait outside."""
     stage = Stage(hold={0})
 
-    async def work(work: Work, bus: EventBus) -> None:
+    async def work(work: Work, bus: EventBus[object]) -> None:
         await stage.work(work)
 
     async with make_terminal([make_actor([], work)], capacity=1) as terminal:
@@ -157,7 +157,7 @@ async def test_error_of_an_actor_reaches_its_publisher(make_terminal: MakeTermin
     instances: list[Any] = []
     calls: list[int] = []
 
-    async def fail_first(work: Work, bus: EventBus) -> None:
+    async def fail_first(work: Work, bus: EventBus[object]) -> None:
         if work.number == 0:
             raise error
 
@@ -181,7 +181,7 @@ async def test_publish_to_an_actor_is_withdrawn_with_its_caller(
     """A caller cancelled before the actor's turn leaves nothing behind; after it, too late."""
     stage = Stage(hold={0})
 
-    async def work(work: Work, bus: EventBus) -> None:
+    async def work(work: Work, bus: EventBus[object]) -> None:
         await stage.work(work)
 
     async with make_terminal([make_actor([], work)]) as terminal, terminal.scope("a") as scope:
@@ -234,7 +234,7 @@ class Asking:
     def __init__(self) -> None:
         self.caught: list[str] = []
 
-    async def work(self, work: Work, bus: EventBus) -> None:
+    async def work(self, work: Work, bus: EventBus[object]) -> None:
         """Publish to the neighbour, or to this very actor."""
         try:
             await bus.publish(Ask() if work.number else Answer())
@@ -249,7 +249,7 @@ class Asking:
 class Echoing:
     """A second actor in the same mailbox, that answers at once."""
 
-    async def ask(self, ask: Ask, bus: EventBus) -> None:
+    async def ask(self, ask: Ask, bus: EventBus[object]) -> None:
         """Publish the answer."""
         LOG.append("ask")
         await bus.publish(Answer())
@@ -290,7 +290,7 @@ async def test_publish_on_the_own_turn_runs_inline(make_terminal: MakeTerminal) 
 async def test_plain_handler_on_the_turn_publishes_inline(make_terminal: MakeTerminal) -> None:
     """A function that runs from the mailbox may publish to the actor that lives there."""
 
-    async def ask(work: Work, bus: EventBus) -> None:
+    async def ask(work: Work, bus: EventBus[object]) -> None:
         await bus.publish(Ask())
         LOG.append("returned")
 

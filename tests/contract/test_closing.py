@@ -14,7 +14,7 @@ async def test_drain_waits_for_all_there_is(make_terminal: MakeTerminal) -> None
     """It returns when nothing is queued or running, what handlers emit meanwhile included."""
     stage = Stage(hold=range(3))
 
-    async def emit_next(work: Work, bus: EventBus) -> None:
+    async def emit_next(work: Work, bus: EventBus[object]) -> None:
         await stage.work(work)
         if work.number < 2:
             bus.emit(Work(work.number + 1))
@@ -64,7 +64,7 @@ async def test_drain_inside_a_handler_is_a_deadlock(make_terminal: MakeTerminal)
         assert ledger(terminal) == Ledger(1, handled=1)
 
 
-async def check_refusal(*buses: EventBus) -> None:
+async def check_refusal(*buses: EventBus[object]) -> None:
     """Check that no verb takes a message, and that each error carries it."""
     message = Work(99)
     for bus in buses:
@@ -81,7 +81,7 @@ async def test_close_finishes_what_was_accepted(make_terminal: MakeTerminal) -> 
     """Handlers may go on emitting; from outside no verb takes anything, during it and after."""
     stage = Stage(hold={0})
 
-    async def emit_next(work: Work, bus: EventBus) -> None:
+    async def emit_next(work: Work, bus: EventBus[object]) -> None:
         await stage.work(work)
         if work.number == 0:
             bus.emit(Work(2))

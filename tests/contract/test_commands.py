@@ -23,9 +23,9 @@ class Get(Command[str]):
     number: int = 0
 
 
-def chain(length: int) -> list[type[Command[str]]]:
+def chain(length: int) -> list[type[Get]]:
     """Return classes of commands, each derived from the one before."""
-    found: list[type[Command[str]]] = [Get]
+    found: list[type[Get]] = [Get]
     for number in range(1, length):
         found.append(type(f"Get{number}", (found[-1],), {}))
     return found

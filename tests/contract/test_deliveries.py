@@ -1,12 +1,14 @@
 """What the emitter learns of the end of its message."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from contract.support import Boom, MakeTerminal, Stage, Work, ledger, settle
 from reference import Ledger
 
+from runtime import Delivery
 from runtime.errors import DeliveryFailed
 
 
@@ -119,7 +121,7 @@ async def test_callbacks_get_the_delivery_after_its_end(
         if failing:
             raise Boom
 
-    def note(name: str) -> Any:
+    def note(name: str) -> Callable[[Delivery], None]:
         return lambda delivery: calls.append((name, delivery, delivery.done()))
 
     async with make_terminal([work]) as terminal:

@@ -56,7 +56,7 @@ class Model:
 
     # Two handlers: the first does what the job says, the second sees it whatever becomes of that.
 
-    async def work(self, job: Job, bus: EventBus) -> None:
+    async def work(self, job: Job, bus: EventBus[object]) -> None:
         self.started.append(job.number)
         try:
             for _ in range(job.children):
@@ -72,7 +72,7 @@ class Model:
     def end(self, job: Job) -> None:
         self.ended.append(job.number)
 
-    def emit(self, bus: EventBus, job: Job, **options: Any) -> bool:
+    def emit(self, bus: EventBus[object], job: Job, **options: Any) -> bool:
         """Emit, and note whether the message was accepted."""
         try:
             bus.emit(job, **options)
@@ -84,7 +84,7 @@ class Model:
         assert refused is job
         return False
 
-    async def offer(self, bus: EventBus, job: Job, **options: Any) -> None:
+    async def offer(self, bus: EventBus[object], job: Job, **options: Any) -> None:
         await bus.offer(job, **options)
         self.accepted.add(job.number)
 
@@ -104,7 +104,8 @@ class Model:
                     self.emitted.setdefault(box, []).append(job.number)
             elif verb == "cancel":
                 if self.offers:
-                    self.offers[arguments[0] % len(self.offers)].cancel()
+                    number: int = arguments[0]
+                    self.offers[number % len(self.offers)].cancel()
             elif verb == "pause":
                 for _ in range(arguments[0]):
                     await asyncio.sleep(0)

@@ -201,7 +201,7 @@ async def test_emit_inside_a_handler_waits_for_its_turn(make_terminal: MakeTermi
     """It is handled in the same mailbox, after the current message and those queued before it."""
     log: list[str] = []
 
-    async def begin(letter: Letter, bus: EventBus) -> None:
+    async def begin(letter: Letter, bus: EventBus[object]) -> None:
         bus.emit(Work(2))
         await asyncio.sleep(0)
         log.append("letter")
@@ -221,7 +221,7 @@ async def test_bus_of_a_handler_ends_with_its_scope(make_terminal: MakeTerminal)
     """A bus that was kept refuses to work after the attempt, or the root publish, is over."""
     kept: list[EventBus[Any]] = []
 
-    def keep(letter: Letter, bus: EventBus) -> None:
+    def keep(letter: Letter, bus: EventBus[object]) -> None:
         kept.append(bus)
 
     async with make_terminal([keep]) as terminal:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from itertools import islice
@@ -97,11 +97,13 @@ class Service:
         with self.client.stream("GET", "/board/events") as stream:
             assert stream.headers["content-type"].startswith("text/event-stream")
             first = next(line for line in stream.iter_lines() if line)
-        return json.loads(first.removeprefix("data: "))
+        board: Row = json.loads(first.removeprefix("data: "))
+        return board
 
     def aircraft(self, tailnum: str) -> Row:
         """Ask for one aircraft."""
-        return self.client.get(f"/aircraft/{tailnum}").raise_for_status().json()
+        aircraft: Row = self.client.get(f"/aircraft/{tailnum}").raise_for_status().json()
+        return aircraft
 
     def stop(self, number: int) -> str:
         """Send a signal and wait for the end; return what was written to stderr."""
@@ -110,7 +112,7 @@ class Service:
 
 
 @contextmanager
-def serve(folder: Path, *arguments: object) -> Iterator[Service]:
+def serve(folder: Path, *arguments: object) -> Generator[Service]:
     """Run the service, and leave no process behind."""
     service = Service(folder, *arguments)
     try:
@@ -226,7 +228,12 @@ def test_the_page_and_what_is_refused(program_folder: Path, tmp_path: Path) -> N
         assert 'new EventSource("/board/events")' in page.text
         unknown = service.client.get("/aircraft/N0")
         assert (unknown.status_code, unknown.json()["status"]) == (404, 404)
-        for body in ({}, {"first_row": 1, "flights": [{}]}, {"first_row": 1, "flights": "all"}):
+        bodies: list[Row] = [
+            {},
+            {"first_row": 1, "flights": [{}]},
+            {"first_row": 1, "flights": "all"},
+        ]
+        for body in bodies:
             assert service.client.post("/flights", json=body).status_code == 422
         assert (
             service.client.post("/flights", json={"first_row": 1, "flights": []}).status_code == 200

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ def make_rows(number: int) -> list[dict[str, str]]:
     """Return rows of few carriers and aircraft, with every kind of gap among them."""
     chance = random.Random(2013)
     gaps = [CANCELLED, LOST, DIVERTED, UNKNOWN_AIRCRAFT, CANCELLED | UNKNOWN_AIRCRAFT]
-    rows = []
+    rows: list[dict[str, str]] = []
     for index in range(number):
         row = make_row(
             carrier=chance.choice(["UA", "DL", "XX"]),
@@ -70,7 +71,7 @@ def make_rows(number: int) -> list[dict[str, str]]:
 def write_csv(rows: list[dict[str, str]]) -> str:
     """Return rows as the text of the file."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer: csv.DictWriter[str] = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
@@ -125,7 +126,7 @@ def run(program_folder: Path) -> Program:
     return run
 
 
-def expect(rows: list[dict[str, str]]) -> tuple[dict[str, object], list[tuple[str, int]]]:
+def expect(rows: list[dict[str, str]]) -> tuple[dict[str, Any], list[tuple[str, int]]]:
     """Count by hand: the summary without its times, and the type and row of every event."""
     missing = {"", "NA"}
     events: list[tuple[str, int]] = []
@@ -177,10 +178,11 @@ def check_results(output: Path, rows: list[dict[str, str]]) -> None:
     assert not (output / "flights.db-wal").exists()
     with closing(sqlite3.connect(output / "flights.db")) as db:
         saved = db.execute("SELECT type, payload FROM events ORDER BY position").fetchall()
-    payloads = [json.loads(payload)["data"] for _, payload in saved]
+    payloads: list[dict[str, Any]] = [json.loads(payload)["data"] for _, payload in saved]
     assert [(kind, each["row"]) for (kind, _), each in zip(saved, payloads, strict=True)] == events
     for payload in payloads:
-        row = rows[payload["row"] - 1]
+        number: int = payload["row"]
+        row = rows[number - 1]
         assert payload["carrier"] == row["carrier"]
         assert (payload["tailnum"] or "") == row["tailnum"]
 

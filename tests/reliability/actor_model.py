@@ -8,6 +8,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from runtime.signature import OnFailure
+
 T = TypeVar("T")
 
 IDLE_SECONDS = 3.50001
@@ -20,7 +22,7 @@ RESTART_SECONDS = 5.0
 class Rule:
     """How a class of actors is registered, and how long its start and its stop take."""
 
-    on_failure: str
+    on_failure: OnFailure
     timeout: float | None
     attempts: int
     start_seconds: float
@@ -60,9 +62,9 @@ class Box:
     """
 
     key: str
-    queue: list[Message] = field(default_factory=list)
+    queue: list[Message] = field(default_factory=list[Message])
     running: Message | None = None
-    alive: dict[Rule, tuple[int, int]] = field(default_factory=dict)
+    alive: dict[Rule, tuple[int, int]] = field(default_factory=dict[Rule, tuple[int, int]])
     due: float | None = None
     is_ready: Callable[[], bool] = lambda: True
 
@@ -120,7 +122,7 @@ class Model:
             dues = [box.due for box in self.boxes] + [each.gives_up for each in asks]
             self.now = min([until, *(each for each in dues if each is not None)])
             for message in asks:
-                if message.gives_up <= self.now:
+                if message.gives_up is not None and message.gives_up <= self.now:
                     self.give_up(message, "AskTimeout")
             self.settle()
 

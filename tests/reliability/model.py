@@ -22,9 +22,9 @@ class Box:
 
     limit: int
     capacity: int
-    queue: list[Message] = field(default_factory=list)
-    line: list[Message] = field(default_factory=list)
-    running: list[Message] = field(default_factory=list)
+    queue: list[Message] = field(default_factory=list[Message])
+    line: list[Message] = field(default_factory=list[Message])
+    running: list[Message] = field(default_factory=list[Message])
 
 
 class Model:

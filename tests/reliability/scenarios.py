@@ -17,6 +17,11 @@ QUIET = range(1, 100)
 """The producers of `overtakings`, which are mailboxes too."""
 
 
+def always(work: Work) -> bool:
+    """Let every message take longer."""
+    return True
+
+
 async def overtakings(hot: int, *, pauses: Callable[[Work], bool] | None) -> list[int]:
     """Return how many messages a hot mailbox ran while each of 99 others waited with one.
 

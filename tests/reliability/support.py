@@ -1,7 +1,7 @@
 """What the scenarios say things with."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import fields
 from typing import Any
@@ -21,6 +21,12 @@ class Other(Event):
     """A message of another type."""
 
     number: int = 0
+
+
+def number_of(message: object) -> int:
+    """Return the number of a message that is known as an object only."""
+    assert isinstance(message, Work)
+    return message.number
 
 
 class Boom(Exception):
@@ -58,14 +64,14 @@ def assert_counters(terminal: BusTerminal[Any]) -> None:
 @asynccontextmanager
 async def proven(
     *handlers: Callable[..., Any], **options: Any
-) -> AsyncIterator[BusTerminal[Event]]:
+) -> AsyncGenerator[BusTerminal[Event]]:
     """Open a terminal with handlers; at the end everything has ended, and the ledger adds up."""
     async with proof_of(make_terminal(*handlers, **options)) as terminal:
         yield terminal
 
 
 @asynccontextmanager
-async def proof_of(terminal: BusTerminal[Event]) -> AsyncIterator[BusTerminal[Event]]:
+async def proof_of(terminal: BusTerminal[Event]) -> AsyncGenerator[BusTerminal[Event]]:
     """Open a terminal; at the end everything has ended, and the ledger adds up."""
     await terminal.open()
     try:

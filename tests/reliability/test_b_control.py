@@ -59,7 +59,7 @@ async def test_b4_control_passes_an_overload(expected_logs: list[str]) -> None:
 
     async def fill_and_steer(first: int) -> list[asyncio.Task[None]]:
         """Emit far more than fits, and publish 10 messages meanwhile."""
-        steering = []
+        steering: list[asyncio.Task[None]] = []
         for number in range(100):
             terminal.bus.emit(Load(number))
             if number % 10 == 9:

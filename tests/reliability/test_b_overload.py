@@ -14,8 +14,9 @@ from reliability.support import (
     turns,
 )
 
-from runtime import DeadLetter, MailboxPolicy
+from runtime import DeadLetter, Delivery, MailboxPolicy
 from runtime.errors import DeliveryFailed, MailboxFull
+from runtime.policies import Overflow
 
 OVERFLOW = r"was not handled \(overflow\)"
 COUNT = 10_000
@@ -72,7 +73,7 @@ async def test_b2_full_mailbox_refuses_and_keeps_nothing(key: str | None) -> Non
     [("drop_oldest", range(COUNT - 100, COUNT)), ("drop_newest", range(100))],
 )
 async def test_b3_policies_drop_what_they_say(
-    overflow: str, survivors: range, key: str | None, expected_logs: list[str]
+    overflow: Overflow, survivors: range, key: str | None, expected_logs: list[str]
 ) -> None:
     """Of 10,000 messages the last or the first 100 survive; each other is a dead letter.
 
@@ -91,12 +92,13 @@ async def test_b3_policies_drop_what_they_say(
         assert letter.error.message is letter.message
         dead.append(letter.message.number)
 
-    policy: Any = MailboxPolicy(capacity=100, overflow=overflow)
-    options = {"mailbox": policy, "concurrency": 1}
-    async with proven(hold_until(gate, started), handle, hear, **options) as terminal:
+    policy = MailboxPolicy(capacity=100, overflow=overflow)
+    async with proven(
+        hold_until(gate, started), handle, hear, mailbox=policy, concurrency=1
+    ) as terminal:
         terminal.bus.emit(Other(), key=key)
         await turns(5)
-        deliveries = []
+        deliveries: list[Delivery] = []
         for number in range(COUNT):
             deliveries.append(terminal.bus.emit(Work(number), key=key))
             if number % 1_000 == 0:

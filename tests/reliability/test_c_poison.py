@@ -8,7 +8,7 @@ it waits for the pauses, and only the pool goes on meanwhile.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,7 +55,7 @@ class BrokenLog(logging.Handler):
 
 
 @contextmanager
-def broken_log() -> Iterator[None]:
+def broken_log() -> Generator[None]:
     """Log to where nothing can be written, in a ``with`` block."""
     logger = logging.getLogger("runtime")
     broken = BrokenLog()
@@ -69,6 +69,7 @@ def broken_log() -> Iterator[None]:
 def take_uncaught() -> list[dict[str, Any]]:
     """Return what the simulated loop was told of so far, as something that was meant."""
     loop: Any = asyncio.get_running_loop()
+    taken: list[dict[str, Any]]
     taken, loop.uncaught = loop.uncaught, []
     return taken
 

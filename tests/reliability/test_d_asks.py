@@ -63,7 +63,7 @@ async def test_d8_caller_is_cancelled(expected_logs: list[str]) -> None:
     answering = Answering()
     expected_logs += ["nobody waits for the reply to Get", "more times within a minute"]
     async with proven(answering.get) as terminal:
-        callers = []
+        callers: list[asyncio.Task[int]] = []
         for number in range(3):
             ask = terminal.bus.ask(Get(number, 1.0), key="box", timeout=60)
             callers.append(asyncio.create_task(ask))

@@ -140,7 +140,7 @@ async def test_d3_chains_that_cross() -> None:
             terminal.bus.ask(Visit(("x",)), key=(Call, "y"), timeout=LONG),
             return_exceptions=True,
         )
-        assert sorted(type(each) for each in outcomes if each != 1) == [DeadlockError]
+        assert [type(each) for each in outcomes if each != 1] == [DeadlockError]
         assert outcomes.count(1) == 1
         await assert_usable(terminal, "x", "y")
         assert asyncio.get_running_loop().time() == 0
@@ -226,7 +226,8 @@ async def test_handler_waits_for_its_own_emit(key: str | None) -> None:
         if work.number:
             return
         try:
-            outcomes.append(await bus.emit(Work(1)).wait())
+            await bus.emit(Work(1)).wait()
+            outcomes.append(None)
         except DeadlockError as error:
             outcomes.append(type(error))
 

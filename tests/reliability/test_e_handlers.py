@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Annotated
@@ -96,7 +96,7 @@ async def test_e4_block_and_resources_fail() -> None:
 
     @registry.factory
     @contextmanager
-    def second(first: First) -> Iterator[Second]:
+    def second(first: First) -> Generator[Second]:
         with pytest.raises(Boom, match="body"):
             yield Second()
         order.append("second")

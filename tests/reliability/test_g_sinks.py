@@ -59,7 +59,7 @@ def read_events(path: Path) -> dict[str, Noted]:
     names = TypeNames([Noted])
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        found = {}
+        found: dict[str, Noted] = {}
         for id_, payload in db.execute("SELECT id, payload FROM events"):
             record = CloudEvents().decode(payload.encode(), names.find)
             assert record.id == id_

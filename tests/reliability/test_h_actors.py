@@ -21,6 +21,7 @@ from reliability.support import Boom, assert_ledger
 
 from runtime import BusTerminal, Command, Delivery, Event, MessageRegistry, Retry
 from runtime.errors import TerminalClosed
+from runtime.signature import OnFailure
 from runtime.testing import SimulatedLoop
 
 STRESS = bool(os.environ.get("RUNTIME_STRESS"))
@@ -60,7 +61,7 @@ class AskedRestarting(Asked): ...
 class AskedStopping(Asked): ...
 
 
-TYPES: dict[str, tuple[type[Told], type[Asked]]] = {
+TYPES: dict[OnFailure, tuple[type[Told], type[Asked]]] = {
     "resume": (ToldResuming, AskedResuming),
     "restart": (ToldRestarting, AskedRestarting),
     "stop": (ToldStopping, AskedStopping),
@@ -70,13 +71,17 @@ KEYS = ["red", "blue"]
 # Two moments of one mailbox never coincide: which is first then is not promised.
 WAITS = st.sampled_from([0.875, 2.625])
 TIMEOUTS = st.sampled_from([0.4, 3.4])
-RULES = st.builds(
-    dict,
-    timeout=st.sampled_from([None, 1.76, 1.76]),
-    attempts=st.sampled_from([1, 2]),
-    start_seconds=st.sampled_from([0.0, 0.8757]),
-    stop_seconds=st.sampled_from([0.0, 0.87511]),
-)
+RULES = {
+    on_failure: st.builds(
+        Rule,
+        on_failure=st.just(on_failure),
+        timeout=st.sampled_from([None, 1.76, 1.76]),
+        attempts=st.sampled_from([1, 2]),
+        start_seconds=st.sampled_from([0.0, 0.8757]),
+        stop_seconds=st.sampled_from([0.0, 0.87511]),
+    )
+    for on_failure in TYPES
+}
 ON_FAILURE = st.sampled_from(list(TYPES))
 WHERE = st.sampled_from(KEYS)
 VERBS = st.sampled_from(["emit", "ask", "publish", "send"])
@@ -98,9 +103,8 @@ LOGS = [
 ]
 
 
-def make_actor(machine: "Machine", on_failure: str) -> type:
+def make_actor(machine: "Machine", on_failure: OnFailure) -> type:
     """Return a class of actors that do what a machine says, and note what they do."""
-    told, asked = TYPES[on_failure]
 
     class Actor:
         """An actor that counts what it has handled."""
@@ -116,7 +120,7 @@ def make_actor(machine: "Machine", on_failure: str) -> type:
             machine.alive[self._name] += 1
             machine.most_alive = max(machine.most_alive, machine.alive[self._name])
             try:
-                await pause(machine.rules[on_failure].start_seconds)
+                await pause(machine.actor_rules[on_failure].start_seconds)
                 if machine.broken == "start":
                     raise Boom
             except BaseException:
@@ -126,17 +130,17 @@ def make_actor(machine: "Machine", on_failure: str) -> type:
         async def __aexit__(self, *error: object) -> None:
             self._note("stops")
             try:
-                await pause(machine.rules[on_failure].stop_seconds)
+                await pause(machine.actor_rules[on_failure].stop_seconds)
                 self._note("has stopped")
                 if machine.broken == "stop":
                     raise Boom
             finally:
                 machine.alive[self._name] -= 1
 
-        async def hear(self, event: told) -> None:
+        async def hear(self, event: Told) -> None:
             await self._handle(event.number)
 
-        async def answer(self, command: asked) -> int:
+        async def answer(self, command: Asked) -> int:
             await self._handle(command.number)
             return self._handled
 
@@ -153,6 +157,7 @@ def make_actor(machine: "Machine", on_failure: str) -> type:
         def _note(self, text: str) -> None:
             machine.log[self._name].append(f"{self._number} {text}")
 
+    Actor.hear.__annotations__["event"], Actor.answer.__annotations__["command"] = TYPES[on_failure]
     return Actor
 
 
@@ -190,7 +195,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.loop: Any = SimulatedLoop()
         self.model = Model(KEYS)
-        self.rules: dict[str, Rule] = {}
+        self.actor_rules: dict[str, Rule] = {}
         self.made: Counter[tuple[str, str]] = Counter()
         self.alive: Counter[tuple[str, str]] = Counter()
         self.most_alive = 0
@@ -204,15 +209,15 @@ class Machine(RuleBasedStateMachine):
         self.count = 0
         self.closed = False
 
-    @initialize(resume=RULES, restart=RULES, stop=RULES)
-    def open(self, **options: Any) -> None:
+    @initialize(resume=RULES["resume"], restart=RULES["restart"], stop=RULES["stop"])
+    def open(self, resume: Rule, restart: Rule, stop: Rule) -> None:
         registry = MessageRegistry(event_base=Event)
-        for on_failure, more in options.items():
-            each = self.rules[on_failure] = Rule(on_failure, **more)
+        for each in (resume, restart, stop):
+            self.actor_rules[each.on_failure] = each
             registry.register(
-                make_actor(self, on_failure),
+                make_actor(self, each.on_failure),
                 lifetime="actor",
-                on_failure=on_failure,
+                on_failure=each.on_failure,
                 timeout=each.timeout,
                 retry=Retry(each.attempts, BACKOFF, jitter=False) if each.attempts > 1 else None,
             )
@@ -247,7 +252,7 @@ class Machine(RuleBasedStateMachine):
         self,
         verb: str,
         key: str,
-        on_failure: str,
+        on_failure: OnFailure,
         failures: int = 0,
         held: bool = False,
         ttl: float | None = None,
@@ -259,7 +264,7 @@ class Machine(RuleBasedStateMachine):
         if held:
             self.gates[number] = asyncio.Event()
         self.failures[number] = failures
-        message = Message(number, verb, self.rules[on_failure], failures, held)
+        message = Message(number, verb, self.actor_rules[on_failure], failures, held)
         told, asked = TYPES[on_failure]
         if verb == "emit":
             message.expires = None if ttl is None else now + ttl
@@ -370,7 +375,7 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.closed)
     @rule(verb=VERBS, key=WHERE, on_failure=ON_FAILURE)
-    def send_too_late(self, verb: str, key: str, on_failure: str) -> None:
+    def send_too_late(self, verb: str, key: str, on_failure: OnFailure) -> None:
         told, asked = TYPES[on_failure]
 
         async def send() -> None:
@@ -395,9 +400,10 @@ class Machine(RuleBasedStateMachine):
         }
         assert self.log == model.log
         assert self.most_alive <= 1
-        letters = Counter(
-            (each.message.number, each.reason, each.attempts) for each in self.terminal.dead_letters
-        )
+        letters = Counter[tuple[int, str, int]]()
+        for each in self.terminal.dead_letters:
+            assert isinstance(each.message, (Told, Asked))
+            letters[each.message.number, each.reason, each.attempts] += 1
         assert letters == model.letters
         counts = Counter(each.fate for each in model.messages if each.is_counted)
         assert_ledger(
@@ -413,7 +419,7 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Finish, whatever has happened."""
         try:
-            if self.rules:
+            if self.actor_rules:
                 self.finish()
         finally:
             self.loop.close()

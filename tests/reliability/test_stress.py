@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 from reliability.memory import resident_bytes
-from reliability.scenarios import BATCH, emit_many, enter_all, leave_all, overload, overtakings
+from reliability.scenarios import (
+    BATCH,
+    always,
+    emit_many,
+    enter_all,
+    leave_all,
+    overload,
+    overtakings,
+)
 from reliability.support import Work, assert_ledger, make_terminal
 
 from runtime import run
@@ -80,7 +88,7 @@ def test_b13_a_million_idle_scopes_cost_bytes_and_no_time() -> None:
     run(main())
 
 
-@pytest.mark.parametrize("pauses", [None, lambda _: True], ids=["synchronous", "suspends"])
+@pytest.mark.parametrize("pauses", [None, always], ids=["synchronous", "suspends"])
 def test_a8_a_million_messages_let_the_others_go_first(
     pauses: Callable[[Work], bool] | None,
 ) -> None:

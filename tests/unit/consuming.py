@@ -1,7 +1,7 @@
 """What the tests of consuming share: events, and a terminal that consumes in the background."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
@@ -28,7 +28,7 @@ class Boom(Exception):
 @asynccontextmanager
 async def consuming(
     terminal: BusTerminal[Event], source: Any, **options: Any
-) -> AsyncIterator[asyncio.Task[None]]:
+) -> AsyncGenerator[asyncio.Task[None]]:
     """Consume a source in the background, in a terminal that is closed at the end."""
     async with terminal:
         task = asyncio.create_task(terminal.consume(source, **options))

@@ -1,7 +1,7 @@
 """Actors that have something to start and to stop: their owner enters and leaves them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Annotated, Any, Self
@@ -115,7 +115,7 @@ async def test_failed_start_fails_its_message_and_is_tried_again() -> None:
         """What an actor is built from."""
 
     @asynccontextmanager
-    async def resource() -> AsyncIterator[Resource]:
+    async def resource() -> AsyncGenerator[Resource]:
         log.append("open")
         try:
             yield Resource()

@@ -144,7 +144,8 @@ async def test_replies_may_be_anything() -> None:
         return command.value
 
     async with terminal_with(echo) as terminal:
-        for value in (None, 0, "", [], LookupError("a value")):
+        values: tuple[object, ...] = (None, 0, "", [], LookupError("a value"))
+        for value in values:
             assert await terminal.bus.ask(Echo(value)) is value
 
 
@@ -295,8 +296,7 @@ async def test_nothing_is_kept_of_an_ask_that_is_over() -> None:
                 await terminal.bus.ask(Sleep(2.0), key=number, timeout=1)
         await terminal.drain()
         gc.collect()
-        futures = [each for each in gc.get_objects() if type(each) is asyncio.Future]
-        assert len(futures) < 25
+        assert sum(type(each) is asyncio.Future for each in gc.get_objects()) < 25
         assert_balanced(terminal.stats(), handled=200)
 
 

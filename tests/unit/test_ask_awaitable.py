@@ -140,11 +140,11 @@ async def test_errors_come_out_of_it_as_they_are() -> None:
         await terminal.bus.ask(Fail(), key="box")
     with pytest.raises(LookupError):
         await asyncio.create_task(terminal.bus.ask(Fail(), key="box"))
-    missing: Any = Command()
+    missing = Command[None]()
     with pytest.raises(NoHandler):
         await terminal.bus.ask(missing, key="box")
     with pytest.raises(TypeError, match="number of seconds"):
-        await terminal.bus.ask(Give(), key="box", timeout="soon")  # type: ignore[arg-type]
+        await terminal.bus.ask(Give(), key="box", timeout="soon")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await terminal.close()
 
 

@@ -4,6 +4,7 @@ Nothing of that is to be seen, but that it is faster: what holds for other messa
 """
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -152,12 +153,13 @@ async def test_a_handler_cannot_drive_what_it_is_carried_out_by() -> None:
     asks: list[Any] = []
 
     async def do(command: Do) -> object:
-        for call in (
+        calls: list[Callable[[], object]] = [
             lambda: asks[0].send(None),
             lambda: next(asks[0]),
             lambda: asks[0].throw(LookupError()),
             lambda: asks[0].close(),
-        ):
+        ]
+        for call in calls:
             with pytest.raises(ValueError, match="executing already"):
                 call()
         return "done"

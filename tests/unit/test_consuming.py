@@ -208,7 +208,7 @@ async def test_what_fails_for_ever_becomes_a_dead_letter(caplog: pytest.LogCaptu
     assert [
         record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR
     ] == [
-        f"{heard[n].handler} ({heard[n].origin.handler.location}) failed to handle Step "  # type: ignore[union-attr]
+        f"{heard[n].handler} ({heard[n].origin.handler.location}) failed to handle Step "  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
         f"{heard[n].message_id}"
         for n in range(2)
     ]

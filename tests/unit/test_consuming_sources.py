@@ -159,7 +159,7 @@ async def test_g8_a_close_finishes_what_runs_and_puts_the_rest_back() -> None:
         task = asyncio.create_task(terminal.consume(source))
         await asyncio.sleep(1)
     assert task.done()
-    assert await task is None
+    assert task.exception() is None
     assert source.states() == ["done", "free", "free", "done", "done"]
     assert [entry.failures for entry in source.entries] == [0] * 5
     assert started == [0]

@@ -106,9 +106,9 @@ async def test_they_are_values() -> None:
         await terminal.drain()
         assert counters.by_type[Ping].pending == 1
         with pytest.raises(TypeError):
-            counters.by_type[Ping] = counters.by_type[Ping]  # type: ignore[index]
+            counters.by_type[Ping] = counters.by_type[Ping]  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
         with pytest.raises(FrozenInstanceError):
-            counters.by_type[Ping].pending = 0  # type: ignore[misc]
+            counters.by_type[Ping].pending = 0  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 async def test_handlers_of_one_name_and_place() -> None:

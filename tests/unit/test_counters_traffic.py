@@ -204,7 +204,7 @@ class Traffic:
 
     async def do_thread(self, kind: type[Event], key: Any, fails: bool) -> None:
         def emit() -> None:
-            self.emit(self.make(kind, fails), bus=self.terminal.bus.from_thread, key=key)  # type: ignore[arg-type]
+            self.emit(self.make(kind, fails), bus=self.terminal.bus.from_thread, key=key)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
         await asyncio.to_thread(emit)
 

@@ -32,9 +32,9 @@ async def test_wait_returns_none_when_all_is_well() -> None:
     async with terminal_with() as terminal:
         delivery = terminal.bus.emit(Ping())
         assert not delivery.done()
-        assert await delivery.wait() is None
+        assert await delivery.wait() is None  # type: ignore[func-returns-value]
         assert delivery.done()
-        assert await delivery.wait() is None
+        assert await delivery.wait() is None  # type: ignore[func-returns-value]
         assert delivery.dead_letters == ()
 
 
@@ -112,9 +112,9 @@ async def test_a_callback_must_be_callable() -> None:
     """A wrong callback is refused before the message is queued."""
     async with terminal_with() as terminal:
         with pytest.raises(TypeError, match="a callback must be callable, not 42"):
-            terminal.bus.emit(Ping(), callback=42)  # type: ignore[arg-type]
+            terminal.bus.emit(Ping(), callback=42)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         with pytest.raises(TypeError, match="a callback must be callable"):
-            terminal.bus.emit(Ping()).add_done_callback(None)  # type: ignore[arg-type]
+            terminal.bus.emit(Ping()).add_done_callback(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         await terminal.drain()
         assert terminal.stats().emitted == 1
 

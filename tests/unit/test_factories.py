@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextvars import ContextVar
 from typing import Annotated, Any
 
@@ -46,7 +46,7 @@ def seen(error: BaseException | None) -> str:
 
 
 @contextlib.contextmanager
-def noted(name: str) -> Iterator[None]:
+def noted(name: str) -> Generator[None]:
     """Log how something begins and ends."""
     LOG.append(f"{name} opens")
     error: BaseException | None = None
@@ -76,13 +76,13 @@ async def async_generator() -> AsyncIterator[Session]:
 
 
 @contextlib.contextmanager
-def wrapped() -> Iterator[Session]:
+def wrapped() -> Generator[Session]:
     with noted("session"):
         yield Session("session")
 
 
 @contextlib.asynccontextmanager
-async def async_wrapped() -> AsyncIterator[Session]:
+async def async_wrapped() -> AsyncGenerator[Session]:
     with noted("session"):
         yield Session("session")
 
@@ -97,7 +97,11 @@ def async_manager() -> contextlib.AbstractAsyncContextManager[Session]:
 
 ENTERED = [generator, async_generator, wrapped, async_wrapped, manager, async_manager]
 ALL = [async_function, *ENTERED]
-by_name = {"ids": lambda value: getattr(value, "__name__", None)}
+
+
+def name_of(value: object) -> str | None:
+    """Name a factory, and leave other parameters alone."""
+    return getattr(value, "__name__", None)
 
 
 def terminal_with(*handlers: Any, factories: Any = (), **options: Any) -> BusTerminal[Event]:
@@ -109,7 +113,7 @@ def terminal_with(*handlers: Any, factories: Any = (), **options: Any) -> BusTer
     return BusTerminal(registry, **options)
 
 
-@pytest.mark.parametrize("factory", ALL, **by_name)
+@pytest.mark.parametrize("factory", ALL, ids=name_of)
 @pytest.mark.parametrize("lifetime", ["singleton", "scoped", "transient"])
 async def test_every_kind_of_factory_serves_every_verb(factory: Any, lifetime: str) -> None:
     """What a factory yields or awaits is given to the handler, under publish, emit and scopes."""
@@ -144,7 +148,7 @@ async def fails(event: Ping, session: Session) -> None:
     raise LookupError(msg)
 
 
-@pytest.mark.parametrize("factory", ENTERED, **by_name)
+@pytest.mark.parametrize("factory", ENTERED, ids=name_of)
 async def test_a_resource_sees_how_its_scope_ended(factory: Any) -> None:
     """A scoped resource is left when the publish or the attempt ends, and sees its exception."""
     async with terminal_with(fails, factories=[(factory, "scoped")]) as terminal:
@@ -169,7 +173,7 @@ async def test_a_resource_sees_how_its_scope_ended(factory: Any) -> None:
         assert LOG == ["session opens", "handler", "body", "session ends KeyError"]
 
 
-@pytest.mark.parametrize("factory", ENTERED, **by_name)
+@pytest.mark.parametrize("factory", ENTERED, ids=name_of)
 @pytest.mark.parametrize("verb", ["publish", "emit"])
 async def test_a_resource_sees_a_cancellation(factory: Any, verb: str) -> None:
     """A transaction rolls back when its handler is cancelled."""
@@ -499,7 +503,7 @@ async def test_handler_classes_live_as_registered() -> None:
             async def first(self, event: Ping) -> None: ...
             def second(self, event: Ping, ctx: Any) -> None: ...
 
-        registry.register(Handlers, lifetime=lifetime)  # type: ignore[call-overload]
+        registry.register(Handlers, lifetime=lifetime)
         async with BusTerminal(registry) as terminal:
             await terminal.bus.publish(Ping())
             await terminal.bus.publish(Ping())
@@ -522,7 +526,7 @@ async def test_scope_resolves_what_a_handler_would_get() -> None:
             await scope.bus.publish(Ping())
             assert given == [session]
             assert isinstance(await scope.resolve(EventBus[Event]), EventBus)
-            assert await scope.resolve(BusTerminal) is terminal
+            assert await scope.resolve(BusTerminal[Event]) is terminal
             assert await scope.resolve(Annotated[int, use(lambda: 42, lifetime="scoped")]) == 42
             with pytest.raises(ProviderError, match=r"resolve\(\).wanted: str: nothing provides"):
                 await scope.resolve(str)
@@ -571,8 +575,8 @@ async def test_what_was_awaited_once_costs_nothing_later() -> None:
 
     async with terminal_with(handler, factories=[(pool, "singleton")]) as terminal:
         first = terminal.bus.publish(Ping())
-        assert first.cr_code is not handler.__code__  # type: ignore[attr-defined]
+        assert first.cr_code is not handler.__code__  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
         await first
         second = terminal.bus.publish(Ping())
-        assert second.cr_code is handler.__code__  # type: ignore[attr-defined]
+        assert second.cr_code is handler.__code__  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
         await second

@@ -46,13 +46,14 @@ def setup() -> tuple[MessageRegistry[Event], list[str]]:
 
 
 def guard_with(log: list[str], name: str, kind: Any) -> Any:
-    async def guard(message: kind, ctx: MessageContext, proceed: Any) -> Any:  # type: ignore[valid-type]
+    async def guard(message: object, ctx: MessageContext, proceed: Any) -> Any:
         log.append(f"{name} in")
         try:
             return await proceed()
         finally:
             log.append(f"{name} out")
 
+    guard.__annotations__["message"] = kind
     return guard
 
 

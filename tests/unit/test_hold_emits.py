@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from unit.support import terminal_with
 
-from runtime import Event, EventBus, MailboxPolicy
+from runtime import Delivery, Event, EventBus, MailboxPolicy
 from runtime.errors import DeadlockError, DeliveryFailed, MailboxFull, ScopeClosed, TerminalClosed
 
 SIMULATED = True
@@ -50,15 +50,17 @@ async def test_emits_are_released_at_the_end() -> None:
 async def test_emits_of_a_block_that_fails_are_forgotten() -> None:
     """They count nowhere, nobody hears them, and whoever waits for one is told."""
     heard = Heard()
+    held: list[Delivery] = []
+    waiting: list[asyncio.Task[None]] = []
     async with terminal_with(heard.tick, mailbox=MailboxPolicy(2)) as terminal:
         with pytest.raises(LookupError):  # noqa: PT012
             async with terminal.scope("a", hold_emits=True) as scope:
-                held = [scope.bus.emit(Tick(number)) for number in range(2)]
-                waiting = asyncio.create_task(held[0].wait())
+                held += [scope.bus.emit(Tick(number)) for number in range(2)]
+                waiting.append(asyncio.create_task(held[0].wait()))
                 await asyncio.sleep(0)
                 raise LookupError
         with pytest.raises(ScopeClosed, match="hold_emits=True has failed"):
-            await waiting
+            await waiting[0]
         assert held[1].done()
         # The places are free again.
         for number in (10, 11):
@@ -190,9 +192,10 @@ async def test_a_block_that_ends_after_the_close_says_so() -> None:
     """What it has held is rejected, each message in one class, and the block raises."""
     heard = Heard()
     terminal = terminal_with(heard.tick)
+    deliveries: list[Delivery] = []
     with pytest.raises(TerminalClosed) as caught:  # noqa: PT012
         async with terminal.scope("a", hold_emits=True) as scope:
-            deliveries = [scope.bus.emit(Tick(number)) for number in (1, 2)]
+            deliveries += [scope.bus.emit(Tick(number)) for number in (1, 2)]
             await terminal.close(timeout=1)
     assert caught.value.message == Tick(1)
     for each in deliveries:

@@ -1,7 +1,7 @@
 """Changing a terminal that runs: more handlers, other dependencies, foreign containers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -213,7 +213,7 @@ async def test_override_is_undone_when_the_block_raises() -> None:
         with pytest.raises(LookupError), terminal.override({Mailer: Fake()}):
             raise LookupError
         assert await terminal.bus.send(Get()) == "real"
-        unwired = terminal.override({Mailer: use(lambda host: host, lifetime="scoped")})
+        unwired = terminal.override({Mailer: use(lambda host: host, lifetime="scoped")})  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType]
         with pytest.raises(ProviderError, match="host: it needs an annotation"), unwired:
             pass
         assert await terminal.bus.send(Get()) == "real"
@@ -257,7 +257,7 @@ class Container:
         return tp in (Mailer, int)
 
     @asynccontextmanager
-    async def scope(self) -> AsyncIterator["Container"]:
+    async def scope(self) -> AsyncGenerator["Container"]:
         self.log.append("open")
         self.cache: dict[Any, Any] = {}
         try:

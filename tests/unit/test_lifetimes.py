@@ -220,7 +220,7 @@ async def test_a_default_gives_way_to_a_provider_only() -> None:
         seen.extend((clock, config))
 
     @registry.register
-    def other(event: Ping, *, clock: Clock = None, config: Config = None) -> None:  # type: ignore[assignment]
+    def other(event: Ping, *, clock: Clock = None, config: Config = None) -> None:  # type: ignore[assignment]  # pyright: ignore[reportArgumentType]
         seen.extend((clock, config))
 
     await publish(registry)
@@ -284,7 +284,7 @@ async def greet(event: Ping, mailer: Mailer) -> None: ...
 async def brood(event: Ping, hen: Hen) -> None: ...
 async def act(event: Ping, thing: Abstract) -> None: ...
 async def measure(event: Ping, shape: Shape) -> None: ...
-async def nameless(event: Ping, ctx: MessageContext, extra) -> None: ...  # type: ignore[no-untyped-def]
+async def nameless(event: Ping, ctx: MessageContext, extra) -> None: ...  # type: ignore[no-untyped-def]  # pyright: ignore[reportMissingParameterType, reportUnknownParameterType]
 
 
 class Vault:

@@ -265,7 +265,9 @@ def test_a_cancellation_without_a_signal_stays_one(start: Callable[..., Any]) ->
     """A coroutine that cancels itself has not been interrupted."""
 
     async def main() -> None:
-        asyncio.current_task().cancel()
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
         await asyncio.sleep(0)
 
     with pytest.raises(asyncio.CancelledError):

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import logging
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -51,7 +51,7 @@ def assert_balanced(stats: Stats) -> None:
 
 
 @contextmanager
-def failing_log() -> Iterator[None]:
+def failing_log() -> Generator[None]:
     """Let every record of the runtime fail in a log handler."""
 
     class Handler(logging.Handler):
@@ -448,14 +448,13 @@ async def test_drains_in_vain_leave_nothing() -> None:
             with pytest.raises(TimeoutError):
                 await terminal.drain(timeout=1)
         gc.collect()
-        futures = [each for each in gc.get_objects() if isinstance(each, asyncio.Future)]
-        assert len(futures) < 25
+        assert sum(isinstance(each, asyncio.Future) for each in gc.get_objects()) < 25
         gate.set()
 
 
 def test_a_bus_without_a_terminal_says_so() -> None:
     """One that was made by force is no way into the core."""
-    bus: EventBus[Event] = EventBus.__new__(EventBus)
+    bus: EventBus[Event] = EventBus.__new__(EventBus)  # pyright: ignore[reportUnknownVariableType]
     for verb in (bus.emit, bus.publish, bus.offer, bus.sink):
         with pytest.raises(TypeError, match="has no terminal"):
             verb(Tick())

@@ -23,7 +23,7 @@ def test_events_are_frozen_structs() -> None:
     """An event is immutable, comparable, and encodes itself."""
     assert Ping(1) == Ping(1)
     with pytest.raises(AttributeError, match="immutable"):
-        Ping(1).number = 2  # type: ignore[misc]
+        Ping(1).number = 2  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     assert msgspec.json.decode(msgspec.json.encode(Ping(3)), type=Ping) == Ping(3)
 
 
@@ -62,14 +62,14 @@ def test_context_headers_are_read_only_copies() -> None:
     given["tenant"] = "south"
     assert context.headers == {"tenant": "north"}
     with pytest.raises(TypeError):
-        context.headers["tenant"] = "east"  # type: ignore[index]
+        context.headers["tenant"] = "east"  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
     assert MessageContext().headers == {}
 
 
 def test_context_headers_are_text() -> None:
     """A header that is no text is refused where it is made."""
     with pytest.raises(TypeError, match="'retries' to 3"):
-        MessageContext(headers={"retries": 3})  # type: ignore[dict-item]
+        MessageContext(headers={"retries": 3})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
 
 
 async def test_ids_follow_the_cause() -> None:
@@ -164,9 +164,9 @@ async def test_something_else_is_no_context() -> None:
     """A context of the wrong type is refused by every verb."""
     async with BusTerminal(MessageRegistry(event_base=Event)) as terminal:
         with pytest.raises(TypeError, match="context"):
-            terminal.bus.publish(Ping(), {"tenant": "north"})  # type: ignore[arg-type]
+            terminal.bus.publish(Ping(), {"tenant": "north"})  # type: ignore[arg-type, unused-coroutine]  # pyright: ignore[reportArgumentType, reportUnusedCoroutine]
         with pytest.raises(TypeError, match="context"):
-            terminal.bus.emit(Ping(), object())  # type: ignore[arg-type]
+            terminal.bus.emit(Ping(), object())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork")

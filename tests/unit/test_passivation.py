@@ -58,7 +58,8 @@ def _fresh_actors() -> None:
 def terminal_of(actor: type, **options: Any) -> BusTerminal[Event]:
     registry = MessageRegistry(event_base=Event)
     registry.register(actor, lifetime="actor")
-    return BusTerminal(registry, **{"idle_timeout": 10, **options})
+    options.setdefault("idle_timeout", 10)
+    return BusTerminal(registry, **options)
 
 
 async def test_idle_actor_is_stopped_and_its_mailbox_forgotten() -> None:

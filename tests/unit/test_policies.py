@@ -234,9 +234,9 @@ def test_a_terminal_says_what_is_wrong_with_its_policies() -> None:
     """Something that is no policy is refused where the terminal is made."""
     registry = MessageRegistry(event_base=Event)
     with pytest.raises(TypeError, match=r"mailbox= .*maps message types to .*, not 'Tick' to 10"):
-        BusTerminal(registry, mailbox={"Tick": 10})  # type: ignore[dict-item]
+        BusTerminal(registry, mailbox={"Tick": 10})  # type: ignore[dict-item, type-var]  # pyright: ignore[reportArgumentType]
     with pytest.raises(TypeError, match=r"mailbox= .* not 1024"):
-        BusTerminal(registry, mailbox=1024)  # type: ignore[arg-type]
+        BusTerminal(registry, mailbox=1024)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def test_a_dead_letter_tells_its_own_handlers() -> None:

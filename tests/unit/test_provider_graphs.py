@@ -72,8 +72,8 @@ class World:
 
     breaks_at: int = -1
     steps: int = 0
-    begun: list[Made] = field(default_factory=list)
-    ended: list[Made] = field(default_factory=list)
+    begun: list[Made] = field(default_factory=list[Made])
+    ended: list[Made] = field(default_factory=list[Made])
 
     def step(self) -> None:
         """Fail at the step that was chosen."""
@@ -137,7 +137,7 @@ def build(graph: list[Node], asked: tuple[int, ...], world: World) -> MessageReg
 
     def begin(number: int, needs: list[Any]) -> Any:
         world.step()
-        made = types[number]()
+        made: Any = types[number]()
         made.record = Made(number, [each.record for each in needs])
         world.begun.append(made.record)
         return made
@@ -168,10 +168,10 @@ def build(graph: list[Node], asked: tuple[int, ...], world: World) -> MessageReg
 
     registry = MessageRegistry(event_base=Event)
     # The type that nobody provides must not build itself either.
-    types[-1].__init__ = lambda self, missing: None  # type: ignore[misc]
+    types[-1].__init__ = lambda self, missing: None  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownLambdaType]
     for number, node in enumerate(graph):
         factory = write(BODIES[node.kind], node.needs, number)
-        registry.factory(factory, lifetime=node.lifetime)  # type: ignore[call-overload]
+        registry.factory(factory, lifetime=node.lifetime)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     # The handlers that ask for things may also be reached by a nested publish.
     registry.register(nest)
     registry.register(

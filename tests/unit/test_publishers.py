@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -52,9 +53,9 @@ def ended(log: list[str]) -> list[str]:
 async def test_sequential_stops_at_the_first_failure() -> None:
     """C2: by default the first exception ends the run and arrives bare."""
     log: list[str] = []
-    for options in ({}, {"publisher": sequential}):
+    for make in (BusTerminal[Event], partial(BusTerminal[Event], publisher=sequential)):
         log.clear()
-        async with BusTerminal(five(log), **options) as terminal:  # type: ignore[arg-type]
+        async with make(five(log)) as terminal:
             with pytest.raises(ValueError, match="handler 2"):
                 await terminal.bus.publish(Ping())
             assert log == ["1 starts", "1 ends", "2 starts"]
@@ -69,7 +70,7 @@ async def test_isolated_runs_all_and_groups_what_failed() -> None:
     assert ended(log) == ["1", "3", "4", "5"]
     (error,) = caught.value.exceptions
     assert str(error) == "handler 2"
-    frames = []
+    frames: list[str] = []
     step = error.__traceback__
     while step is not None:
         frames.append(step.tb_frame.f_code.co_name)

@@ -135,12 +135,13 @@ async def test_the_last_thousand_are_kept() -> None:
     """The oldest go first; all are counted."""
     doomed = Doomed()
     async with terminal_with(doomed.handle) as terminal:
-        assert terminal.dead_letters == ()
+        before = terminal.dead_letters
+        assert before == ()
         for number in range(1_005):
             terminal.bus.emit(Tick(number), key="box")
         await terminal.drain()
-        numbers = [each.message.number for each in terminal.dead_letters]  # type: ignore[attr-defined]
-        assert numbers == list(range(5, 1_005))
+        messages = [each.message for each in terminal.dead_letters]
+        assert messages == [Tick(number) for number in range(5, 1_005)]
         assert terminal.stats().dead_letters == 1_005
     assert len(terminal.dead_letters) == 1_000
 

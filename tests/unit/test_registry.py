@@ -14,14 +14,14 @@ class Deleted(Event):
     pass
 
 
-async def first(event: Created, ctx: MessageContext) -> None: ...
+async def first(event: Created, ctx: MessageContext) -> None: ...  # type: ignore[bus-handler-signature]
 def second(event: Deleted) -> None: ...
 
 
 class Keeper:
     def created(self, event: Created) -> None: ...
     async def deleted(self, event: Deleted) -> None: ...
-    def helper(self, number: int) -> None: ...
+    def helper(self, number: int) -> None: ...  # type: ignore[bus-handler-signature]
     def _private(self, event: Created) -> None: ...
 
 
@@ -68,7 +68,7 @@ def test_an_actor_class_registers_its_public_methods() -> None:
 def test_an_actor_class_without_handlers_is_refused() -> None:
     """A class that hears nothing is a mistake, and says what is missing."""
 
-    class Deaf:
+    class Deaf:  # type: ignore[bus-handler-signature]
         def listen(self, number: int) -> None: ...
 
     with pytest.raises(HandlerSignatureError, match=r"Deaf .* no public method takes an event"):
@@ -81,7 +81,7 @@ def test_an_actor_class_without_handlers_is_refused() -> None:
 def test_lifetime_belongs_to_classes(handler: object, lifetime: object) -> None:
     """A class needs a lifetime, a function has none, and anything else is no handler."""
     with pytest.raises(HandlerSignatureError, match="cannot be registered like this"):
-        MessageRegistry(event_base=Event).register(handler, lifetime=lifetime)  # type: ignore[call-overload]
+        MessageRegistry(event_base=Event).register(handler, lifetime=lifetime)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 
 def test_a_base_of_the_users_own() -> None:
@@ -120,11 +120,11 @@ def test_factory_returns_what_it_was_given() -> None:
     ]
 
 
-def unnamed():  # type: ignore[no-untyped-def]
+def unnamed():  # type: ignore[bus-dependency, no-untyped-def]
     return Clock()
 
 
-def nothing() -> None: ...
+def nothing() -> None: ...  # type: ignore[bus-dependency]
 
 
 def test_factory_says_what_it_cannot_use() -> None:
@@ -135,6 +135,6 @@ def test_factory_says_what_it_cannot_use() -> None:
     with pytest.raises(ProviderError, match=r"nothing .*must say what it provides"):
         registry.factory(nothing)
     with pytest.raises(ProviderError, match="lifetime must be one of the four, not 'forever'"):
-        registry.factory(make_clock, lifetime="forever")  # type: ignore[call-overload]
+        registry.factory(make_clock, lifetime="forever")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     registry.factory(unnamed, provides=Clock)
     assert registry.factories[0].provides is Clock

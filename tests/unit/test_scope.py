@@ -126,7 +126,7 @@ async def test_scopes_of_one_name_find_one_mailbox() -> None:
 
 async def test_a_name_that_names_no_mailbox() -> None:
     """The bus says so as soon as it is read, before anything is sent."""
-    async with terminal_with() as terminal, terminal.scope(["a list"]) as scope:
+    async with terminal_with() as terminal, terminal.scope(["a list"]) as scope:  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         with pytest.raises(TypeError, match="cannot name a mailbox: unhashable"):
             _ = scope.bus
 

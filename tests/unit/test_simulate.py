@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import re
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -128,7 +130,9 @@ def test_a_task_that_failed_unnoticed_is_an_error(caplog: pytest.LogCaptureFixtu
 
 def test_a_loop_that_stalls_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting for nothing is told from waiting long."""
-    monkeypatch.setitem(SimulatedLoop.__init__.__kwdefaults__, "stall", 0.0)
+    defaults = SimulatedLoop.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "stall", 0.0)
     with pytest.raises(Stalled, match="wait_for_ever"):
         simulate(wait_for_ever())
 
@@ -153,7 +157,9 @@ async def be_cancelled() -> None:
         (asyncio.CancelledError, be_cancelled),
     ],
 )
-def test_failures_say_how_to_repeat_them(kind: type[BaseException], main) -> None:
+def test_failures_say_how_to_repeat_them(
+    kind: type[BaseException], main: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
     """With a seed every failure has a note that names it; without one there is nothing to say."""
     with pytest.raises(kind) as caught:
         simulate(main(), seed=42)

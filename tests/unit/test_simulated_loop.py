@@ -44,8 +44,12 @@ def test_blocking_lets_time_pass_and_nothing_run() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimulatedLoop)
         fired: list[tuple[str, float]] = []
+
+        def note(name: str) -> None:
+            fired.append((name, loop.time()))
+
         for name, delay in (("third", 1.5), ("first", 0.25), ("second", 0.5)):
-            loop.call_later(delay, lambda name=name: fired.append((name, loop.time())))
+            loop.call_later(delay, note, name)
         loop.block(0.5)
         loop.block(0)
         assert (loop.time(), fired) == (0.5, [])
@@ -95,9 +99,13 @@ def test_timers_fire_when_they_are_due(start: float, delays: list[float]) -> Non
     async def main() -> None:
         loop = asyncio.get_running_loop()
         due: list[tuple[float, float]] = []
+
+        def note(when: float) -> None:
+            due.append((loop.time(), when))
+
         for delay in delays:
             when = loop.time() + delay
-            loop.call_at(when, lambda when=when: due.append((loop.time(), when)))
+            loop.call_at(when, note, when)
             await asyncio.sleep(delay / 3)
         await asyncio.sleep(1e6)
         assert [shown for shown, _ in due] == sorted(when for _, when in due)
@@ -131,9 +139,13 @@ def test_timers_of_one_moment_fire_in_the_order_they_were_set() -> None:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
+
+        def note(number: int) -> None:
+            fired.append((loop.time(), number))
+
         for number in range(100):
-            loop.call_at(1.0, lambda number=number: fired.append((loop.time(), number)))
-        loop.call_at(later, lambda: fired.append((loop.time(), 100)))
+            loop.call_at(1.0, note, number)
+        loop.call_at(later, note, 100)
         await asyncio.sleep(2)
 
     run_on(main())
@@ -262,7 +274,7 @@ def test_default_executor_can_be_set() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         with pytest.raises(TypeError, match="must be a ThreadPoolExecutor"):
-            loop.set_default_executor(object())  # type: ignore[arg-type]
+            loop.set_default_executor(object())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="mine"))
         names.append(await asyncio.to_thread(lambda: threading.current_thread().name))
 

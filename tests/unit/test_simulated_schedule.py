@@ -5,6 +5,7 @@ import itertools
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from unit.simulated import run_on
@@ -148,20 +149,22 @@ def test_a_method_of_a_task_is_a_callback(seed: int) -> None:
     """A cancellation that was scheduled is not taken for a step."""
     log: Log = []
 
+    def note(number: int, victim: asyncio.Task[None]) -> None:
+        log.append(f"{number} {victim.cancelling()}")
+
+    def note_end(number: int, victim: asyncio.Task[None]) -> None:
+        log.append(f"done {number}")
+
     async def main() -> None:
         loop = asyncio.get_running_loop()
         victims = [loop.create_task(asyncio.sleep(1)) for _ in range(5)]
         await asyncio.sleep(0.5)
         for number, victim in enumerate(victims):
-            victim.add_done_callback(lambda _, number=number: log.append(f"done {number}"))
+            victim.add_done_callback(partial(note_end, number))
             loop.call_soon(log.append, f"before {number}")
-            loop.call_soon(
-                lambda victim=victim, number=number: log.append(f"{number} {victim.cancelling()}")
-            )
+            loop.call_soon(note, number, victim)
             loop.call_soon(victim.cancel)
-            loop.call_soon(
-                lambda victim=victim, number=number: log.append(f"{number} {victim.cancelling()}")
-            )
+            loop.call_soon(note, number, victim)
         await asyncio.wait(victims)
 
     run_on(main(), seed=seed)
@@ -178,7 +181,7 @@ def test_eager_tasks() -> None:
         log: Log = []
 
         async def main() -> None:
-            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
             await asyncio.gather(*[walk(log, name) for name in "abcdef"])
 
         run_on(main(), seed=seed)

@@ -151,7 +151,7 @@ async def test_whatever_a_sink_raises_has_the_records() -> None:
 
     class Broken:
         async def sink(self, records: Sequence[Record], /) -> None:
-            self.missing  # type: ignore[attr-defined] # noqa: B018
+            self.missing  # type: ignore[attr-defined] # noqa: B018  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
     async with terminal_with(Broken()) as terminal:
         with pytest.raises(

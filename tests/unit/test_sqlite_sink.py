@@ -141,23 +141,25 @@ async def test_trouble_is_an_error_that_says_which_and_heals(
     async with terminal_with(sink) as terminal:
         await terminal.bus.sink(Noted(0))
         heal = await trouble(sink, path)
+        records: tuple[Record, ...] = ()
         big = [Noted(number, "x" * 10_000) for number in range(1, 4)]
         for _ in range(2 if trouble is lock else 1):
             with pytest.raises(SinkError, match=text) as caught:
                 await terminal.bus.sink(*big)
-            assert [record.event for record in caught.value.records] == big
+            records = caught.value.records
+            assert [record.event for record in records] == big
             assert str(path) in str(caught.value)
             assert isinstance(caught.value.__cause__, (sqlite3.Error, OSError))
         assert terminal.stats().sunk == 1
         done = heal()
         if asyncio.iscoroutine(done):
             await done
-        await terminal.bus.sink(*caught.value.records)
-        await terminal.bus.sink(*caught.value.records)
+        await terminal.bus.sink(*records)
+        await terminal.bus.sink(*records)
         await terminal.bus.sink(Noted(9))
         assert terminal.stats().sunk == 8
     saved = ids(path)
-    assert saved[-4:-1] == [record.id for record in caught.value.records]
+    assert saved[-4:-1] == [record.id for record in records]
     assert len(saved) == len(set(saved))
 
 
@@ -229,7 +231,7 @@ async def test_a_corrupt_database_is_an_error_and_heals(tmp_path: Path) -> None:
     assert ids(path)[1:] == [record.id for record in one.value.records]
 
 
-OPENINGS = [
+OPENINGS: list[tuple[Callable[[Path], object], Callable[[Path], object], str]] = [
     (lambda path: path.mkdir(), lambda path: path.rmdir(), "it is missing or out of reach"),
     (lambda path: path.write_text("no database " * 99), Path.unlink, "no SQLite database"),
     (
@@ -256,7 +258,10 @@ OPENINGS = [
     ("damage", "repair", "text"), OPENINGS, ids=["folder", "text", "missing", "table", "unique"]
 )
 async def test_what_cannot_be_opened_says_why_and_heals(
-    tmp_path: Path, damage: Any, repair: Any, text: str
+    tmp_path: Path,
+    damage: Callable[[Path], object],
+    repair: Callable[[Path], object],
+    text: str,
 ) -> None:
     """The terminal does not open; each sink tries again, until it can."""
     path = tmp_path / "data" / "events.db"

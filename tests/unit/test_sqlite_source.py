@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, ClassVar
@@ -45,7 +45,7 @@ async def sink(path: Path, *events: object) -> list[Record]:
 
 
 @asynccontextmanager
-async def opened(path: Path, **options: Any) -> AsyncIterator[SqliteSource]:
+async def opened(path: Path, **options: Any) -> AsyncGenerator[SqliteSource]:
     source = SqliteSource(path, poll=0.001, **options)
     await source.open()
     try:
@@ -288,7 +288,7 @@ async def test_a_terminal_consumes_what_another_sinks(tmp_path: Path) -> None:
         await all_seen.wait()
     await asyncio.gather(*tasks)
     for order in "abc":
-        assert [each for each in seen if each.order == order] == [  # type: ignore[attr-defined]
+        assert [each for each in seen if each.order == order] == [  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
             Step(order, number) for number in range(100)
         ]
     assert execute(path, "SELECT count(*) FROM events_deliveries") == [(0,)]

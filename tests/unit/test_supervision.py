@@ -387,7 +387,7 @@ async def test_publisher_of_the_users_own_is_watched_too() -> None:
 
 
 def wrong_function(registry: MessageRegistry[Event]) -> None:
-    registry.register(nothing, on_failure="stop")
+    registry.register(nothing, on_failure="stop")  # type: ignore[bus-handler-signature]
 
 
 def wrong_lifetime(registry: MessageRegistry[Event]) -> None:
@@ -395,7 +395,7 @@ def wrong_lifetime(registry: MessageRegistry[Event]) -> None:
 
 
 def wrong_rule(registry: MessageRegistry[Event]) -> None:
-    registry.register(Actor, lifetime="actor", on_failure="explode")  # type: ignore[call-overload]
+    registry.register(Actor, lifetime="actor", on_failure="explode")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ scenario of its own (H1).
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
-from typing import Any
+from contextvars import Context, ContextVar
+from functools import partial
+from typing import Any, TypeVarTuple
 
 import pytest
 from unit.support import terminal_with
@@ -85,18 +86,23 @@ async def test_emit_is_accepted_when_it_returns() -> None:
     assert heard.threads == {threading.get_ident()}
 
 
+Ts = TypeVarTuple("Ts")
+
+
 class CountingLoop(asyncio.SelectorEventLoop):
     """A loop that counts how often it is woken; it may be interrupted instead."""
 
     woken = 0
     interrupt: BaseException | None = None
 
-    def call_soon_threadsafe(self, *arguments: Any, **options: Any) -> asyncio.Handle:
+    def call_soon_threadsafe(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
         self.woken += 1
         if self.interrupt is not None:
             interrupt, self.interrupt = self.interrupt, None
             raise interrupt
-        return super().call_soon_threadsafe(*arguments, **options)
+        return super().call_soon_threadsafe(callback, *args, context=context)
 
 
 def run_counting(main: Callable[[CountingLoop], Any]) -> None:
@@ -119,7 +125,7 @@ def test_the_loop_is_woken_once_for_a_batch() -> None:
                     terminal.bus.from_thread.emit(Tick(number))
 
             for first in (0, 10):
-                Result(lambda first=first: work(first)).join()
+                Result(partial(work, first)).join()
             assert loop.woken == 1
             await terminal.drain()
             Result(lambda: work(20)).join()
@@ -204,7 +210,7 @@ async def test_verbs_that_wait_block_and_return() -> None:
         bus = terminal.bus.from_thread
 
         def work() -> None:
-            assert bus.publish(Tick(1)) is None
+            assert bus.publish(Tick(1)) is None  # type: ignore[func-returns-value]
             assert heard.numbers == [1]
             assert bus.send(Add(20, 22)) == 42
             bus.sink(Tick(2), Tick(3))

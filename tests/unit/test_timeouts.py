@@ -70,7 +70,7 @@ def test_a_synchronous_handler_has_none() -> None:
     def block(tick: Tick) -> None: ...
 
     with pytest.raises(HandlerSignatureError, match=r"block .*timeout= is for asynchronous"):
-        registry.register(block, timeout=1)
+        registry.register(block, timeout=1)  # type: ignore[bus-handler-signature]
     registry.register(block, timeout=1, in_thread=True)
 
     class Both:
@@ -79,7 +79,7 @@ def test_a_synchronous_handler_has_none() -> None:
         def bad(self, tick: Tick) -> None: ...
 
     with pytest.raises(HandlerSignatureError, match=r"Both\.bad .*timeout="):
-        registry.register(Both, timeout=1)
+        registry.register(Both, timeout=1)  # type: ignore[bus-handler-signature]
     assert len(registry.handlers) == 1
 
 

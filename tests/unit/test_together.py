@@ -6,6 +6,7 @@ import pytest
 
 from runtime import BusTerminal, Command, Event, MessageRegistry, Retry
 from runtime.errors import ActorRestarting, TerminalClosed
+from runtime.signature import OnFailure
 
 SIMULATED = True
 
@@ -57,7 +58,9 @@ async def test_an_actor_is_restarted_after_the_last_attempt() -> None:
 @pytest.mark.parametrize(
     ("rule", "error"), [("restart", ActorRestarting), ("stop", TerminalClosed)]
 )
-async def test_asks_that_wait_for_an_actor_that_fails(rule: str, error: type[Exception]) -> None:
+async def test_asks_that_wait_for_an_actor_that_fails(
+    rule: OnFailure, error: type[Exception]
+) -> None:
     """They fail at once with their command, and count as failed; queued events stay."""
     registry = MessageRegistry(event_base=Event)
     seen: list[int] = []
@@ -72,7 +75,7 @@ async def test_asks_that_wait_for_an_actor_that_fails(rule: str, error: type[Exc
         async def get(self, command: Get) -> int:
             return command.number
 
-    registry.register(Keeper, lifetime="actor", on_failure=rule)  # type: ignore[call-overload]
+    registry.register(Keeper, lifetime="actor", on_failure=rule)
     async with BusTerminal(registry) as terminal:
         bus = terminal.bus
         bus.emit(Tick(0), key="box")

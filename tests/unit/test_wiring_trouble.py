@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import functools
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -49,7 +49,7 @@ class Session:
     pass
 
 
-def transaction() -> Iterator[Session]:
+def transaction() -> Generator[Session]:
     LOG.append("begin")
     try:
         yield Session()
@@ -122,7 +122,7 @@ async def test_unreadable_dependencies_are_findings_among_others() -> None:
         def __init__(self, *args: int) -> None: ...
 
     def first(event: Outer, thing: Starred, number: int) -> None: ...
-    def second(event: Outer, weird: Annotated[str, {}], odd: {}) -> None: ...  # type: ignore[valid-type]
+    def second(event: Outer, weird: Annotated[str, {}], odd: {}) -> None: ...  # type: ignore[valid-type]  # pyright: ignore[reportGeneralTypeIssues, reportInvalidTypeForm, reportUnknownParameterType]
 
     with pytest.raises(ProviderError) as caught:
         await terminal_with(first, second).open()
@@ -514,7 +514,8 @@ async def test_odd_factories() -> None:
         registry.factory(wrong)
     async with BusTerminal(registry) as terminal, terminal.scope() as scope:
         assert await scope.resolve(int) == 80
-        assert await scope.resolve(Annotated[Session, use(AsyncFactory(), lifetime="scoped")])
+        made = await scope.resolve(Annotated[Session, use(AsyncFactory(), lifetime="scoped")])
+        assert isinstance(made, Session)
 
 
 async def test_odd_handlers() -> None:

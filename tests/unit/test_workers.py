@@ -310,9 +310,6 @@ def test_an_interrupt_leaves_the_loop_and_is_counted(error: type[BaseException])
             terminal.bus.emit(Ping(number), key="box")
         await terminal.drain()
 
-    async def rest(terminal: BusTerminal[Event]) -> None:
-        await terminal.drain()
-
     loop = asyncio.new_event_loop()
     terminal = terminal_with(handler)
     task = loop.create_task(main(terminal))

@@ -1,7 +1,7 @@
 """What the tests of the integrations share: messages, a session of a graph, and a server."""
 
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -38,7 +38,7 @@ async def open_session() -> AsyncGenerator[Session, None]:
 
 
 @asynccontextmanager
-async def serve(app: Any) -> AsyncIterator[httpx2.AsyncClient]:
+async def serve(app: Any) -> AsyncGenerator[httpx2.AsyncClient]:
     """Serve an application over HTTP on the running loop, and return a client for it."""
     config = uvicorn.Config(app, lifespan="on", log_config=None, reset_contextvars=True)
     config.load()

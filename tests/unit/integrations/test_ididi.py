@@ -29,7 +29,7 @@ async def test_each_scope_of_ours_has_one_of_the_graph() -> None:
     """It is opened when something is first asked of it, and left with our exception."""
     seen: list[Session] = []
 
-    async def handler(ping: Ping, session: Session, again: Session):
+    async def handler(ping: Ping, session: Session, again: Session) -> None:
         assert session is again
         seen.append(session)
         if ping.number:
@@ -40,7 +40,8 @@ async def test_each_scope_of_ours_has_one_of_the_graph() -> None:
         async with terminal.scope() as scope:
             await scope.bus.publish(Ping())
             await scope.bus.publish(Ping())
-            assert (await scope.resolve(AsyncScope)).use_scope() is scope_at_hand(graph)
+            at_hand: object = (await scope.resolve(AsyncScope)).use_scope()
+            assert at_hand is scope_at_hand(graph)
         assert scope_at_hand(graph) is None
         with pytest.raises(LookupError):
             await terminal.bus.publish(Ping(1))
@@ -53,7 +54,7 @@ async def test_a_cancellation_is_seen() -> None:
     seen: list[Session] = []
     started = asyncio.Event()
 
-    async def handler(ping: Ping, session: Session):
+    async def handler(ping: Ping, session: Session) -> None:
         seen.append(session)
         started.set()
         await asyncio.Event().wait()
@@ -82,10 +83,10 @@ async def test_tasks_may_share_a_scope() -> None:
         yield session
         session.end = "well"
 
-    async def first(ping: Ping, repository: Repository):
+    async def first(ping: Ping, repository: Repository) -> None:
         seen.append(repository.session)
 
-    async def second(ping: Ping, session: Session):
+    async def second(ping: Ping, session: Session) -> None:
         seen.append(session)
 
     graph = graph_of(slow_session, Repository)
@@ -105,7 +106,7 @@ async def test_a_chain_of_emits_keeps_no_scope_of_its_past() -> None:
     alive: weakref.WeakSet[AsyncScope] = weakref.WeakSet()
     most = 0
 
-    async def handler(ping: Ping, scope: AsyncScope, bus: EventBus[Event]):
+    async def handler(ping: Ping, scope: AsyncScope, bus: EventBus[Event]) -> None:
         nonlocal most
         gc.collect()
         alive.add(scope)
@@ -183,7 +184,7 @@ async def test_what_the_graph_knows_it_serves() -> None:
         resolver: IdidiResolver,
         numbers: dict[str, int] = {},  # noqa: B006 -- never changed
         name: str = "default",
-    ):
+    ) -> None:
         seen.extend([clock.now(), session.end, unknown, own, scope is resolver, numbers, name])
 
     graph = graph_of(Watch)
@@ -210,7 +211,7 @@ async def test_what_the_graph_serves_is_scoped() -> None:
     registry.factory(Keeper, lifetime="singleton")
 
     @registry.register
-    async def handler(ping: Ping, keeper: Keeper):
+    async def handler(ping: Ping, keeper: Keeper) -> None:
         pass
 
     terminal = BusTerminal(registry, resolver=GraphResolver(graph_of(open_session)))
@@ -222,10 +223,10 @@ async def test_without_a_graph_only_the_wish_for_one_fails() -> None:
     """A handler that asks for nothing of it runs."""
     seen: list[Event] = []
 
-    async def plain(ping: Ping):
+    async def plain(ping: Ping) -> None:
         seen.append(ping)
 
-    async def wishes(pong: Pong, scope: AsyncScope):
+    async def wishes(pong: Pong, scope: AsyncScope) -> None:
         pass
 
     resolver = GraphResolver()
