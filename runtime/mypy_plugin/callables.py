@@ -29,7 +29,7 @@ from runtime.mypy_plugin.values import Method, Object, Partial, Value
 __all__ = ("Called", "Parameter", "callable_of", "method_of", "of_decorated")
 
 
-class Parameter(msgspec.Struct, frozen=True):
+class Parameter(msgspec.Struct, frozen=True, gc=False):
     """One parameter."""
 
     name: str
@@ -45,7 +45,7 @@ class Parameter(msgspec.Struct, frozen=True):
         return self.kind.is_optional()
 
 
-class Called(msgspec.Struct, frozen=True):
+class Called(msgspec.Struct, frozen=True, gc=False):
     """A function that will be called, as it is seen by who registers it."""
 
     name: str

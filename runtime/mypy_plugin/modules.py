@@ -81,7 +81,9 @@ class ModuleView:
         self._bindings: dict[Var, list[AssignmentStmt | None]] = {}
         self._calls: Calls | None = None
         self._locals: dict[FuncDef, dict[str, SymbolNode | None]] = {}
-        self._dependencies: set[tuple[FuncDef | TypeInfo, str | None]] = set()
+        options = checker.options
+        self._is_watched = options.fine_grained_incremental or options.cache_fine_grained
+        self._dependencies: set[FuncDef | TypeInfo] = set()
         self._visit(self.tree.defs, None, is_conditional=False)
 
     @property
@@ -126,12 +128,15 @@ class ModuleView:
 
     def depend_on(self, node: FuncDef | TypeInfo) -> None:
         """Have what is checked now checked again when a function or a class changes."""
-        target = self.checker.errors.current_target()
-        if (node, target) in self._dependencies or self.is_here(node):
+        if node in self._dependencies or self.is_here(node):
             return
-        self._dependencies.add((node, target))
         owner = node if isinstance(node, TypeInfo) else node.info
         self.consulted.add(owner.module_name if owner else node.fullname.rpartition(".")[0])
+        if not self._is_watched:
+            self._dependencies.add(node)
+            return
+        # For the daemon, which looks again at a part of a module only.
+        target = self.checker.errors.current_target()
         if target is not None:
             triggers = [make_trigger(node.fullname)]
             if isinstance(node, TypeInfo):
