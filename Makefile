@@ -27,8 +27,8 @@ PIP := -m pip --disable-pip-version-check --quiet
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help run serve test stress bench bench-annotate bench-instructions bench-latency bench-peers \
-    bench-plugin bench-scale bench-versions docs lint types types-pyright check-installed \
-    check-plugin check-benchmarks check-speed format clean
+    bench-plugin bench-scale bench-versions docs lint types types-pyright check-installed check-plugin \
+    check-benchmarks check-speed format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
