@@ -91,8 +91,8 @@ class Dependencies:
         ):
             typ = show(self._view.checker, parameter.type)
             text = (
-                f"is a {typ}, which nothing provides: give it a default, or say what provides it, "
-                f"as in `{parameter.name}: Annotated[{typ}, use(factory)]`"
+                f"is annotated {typ}, which nothing provides: give it a default, or say what "
+                f"provides it, as in `{parameter.name}: Annotated[{typ}, use(factory)]`"
             )
             self._report(called, parameter, text, where)
 
