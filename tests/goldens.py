@@ -44,7 +44,7 @@ class Finding(NamedTuple):
 
 def stubs() -> Path | None:
     """Return where the stubs are, if they are not next to the compiled modules."""
-    in_checkout = Path(runtime.__file__).parents[1] == ROOT
+    in_checkout = Path(runtime.__path__[0]).parent == ROOT
     return ROOT / "stubs" if in_checkout else None
 
 

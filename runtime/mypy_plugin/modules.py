@@ -22,6 +22,7 @@ from mypy.nodes import (
     FuncDef,
     ListExpr,
     MemberExpr,
+    MypyFile,
     NameExpr,
     Node,
     OperatorAssignmentStmt,
@@ -65,7 +66,7 @@ class ModuleView:
 
     def __init__(self, checker: TypeChecker) -> None:
         self.checker = checker
-        self.tree = checker.tree
+        self.tree: MypyFile = checker.tree
         self.functions: dict[FuncDef, FuncDef | None] = {}
         """The functions that are written here, each with the one around it."""
         self.classes: set[TypeInfo] = set()

@@ -82,11 +82,11 @@ def expected(code: str) -> list[tuple[int, str]]:
 def test_mypy(program: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
     """Its defaults find each; what looks for any awaitable finds no more, not even an emit."""
     found = mypy(program, *options, cache=tmp_path / "cache")
-    assert [each[:2] for each in found] == expected("unused-coroutine")
+    assert [(each.line, each.code) for each in found] == expected("unused-coroutine")
 
 
 @pytest.mark.parametrize("mode", ["basic", "standard"])
 def test_pyright(program: Path, tmp_path: Path, mode: str) -> None:
     """So do the modes that are not strict."""
     found = pyright(program, mode, tmp_path)
-    assert [each[:2] for each in found] == expected("reportUnusedCoroutine")
+    assert [(each.line, each.code) for each in found] == expected("reportUnusedCoroutine")
