@@ -4,7 +4,6 @@ The bounds of what is a time lie a quarter above the budgets: room for noise, an
 which the floor happens to be quick. What is counted has no noise, and is bound by its budget.
 """
 
-import gc
 import time
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -94,13 +93,7 @@ class Measure:
 
     def __call__(self, groups: AbstractSet[str], rounds: int) -> dict[str, float]:
         """Return the figure of each job of the groups, by name."""
-        # What is there by now is not looked through between rounds: a tenth of the time.
-        gc.collect()
-        gc.freeze()
-        try:
-            return self.ratios(groups, rounds) | quantities(groups, rounds)
-        finally:
-            gc.unfreeze()
+        return self.ratios(groups, rounds) | quantities(groups, rounds)
 
     def ratios(self, groups: AbstractSet[str], rounds: int) -> dict[str, float]:
         """Return what is measured beside a floor."""

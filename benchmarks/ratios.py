@@ -46,6 +46,10 @@ async def measure_group(
     times: list[list[float]] = [[] for _ in cases]
     async with AsyncExitStack() as stack:
         runs = [await stack.enter_async_context(case.prepare()) for case in cases]
+        # To look through all that is there by now, before each run, would empty the caches.
+        gc.collect()
+        gc.freeze()
+        stack.callback(gc.unfreeze)
         for round_ in range(-WARM_UP, rounds):
             for number, (case, run) in enumerate(zip(cases, runs, strict=True)):
                 gc.collect()
