@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+STALLED = " blocked the event loop for "
 SCRIPTS = sorted((Path(__file__).parent / "isolated").glob("*.py"))
 
 
@@ -21,4 +22,6 @@ def test_isolated(script: Path) -> None:
         timeout=120,
     )
     stderr = expected.read_text(encoding="utf-8") if expected.exists() else ""
-    assert (done.returncode, done.stderr) == (0, stderr), done.stdout
+    # A busy machine may halt a process for longer than a handler may block the loop.
+    said = [line for line in done.stderr.splitlines(keepends=True) if STALLED not in line]
+    assert (done.returncode, "".join(said)) == (0, stderr), done.stdout
