@@ -6,22 +6,16 @@ whose message has the text, ``# E: code | code`` are two; ``# mypy: code`` is on
 a mark must have nothing.
 """
 
-import json
 import re
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
-import runtime
+from checkers import ROOT, Finding, findings, run, stubs
 
-ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "typing" / "golden"
 FILES = tuple(sorted(path.name for path in GOLDEN.glob("*.py")))
 MARK = re.compile(r"# (E|mypy|P|raises): ([^#]*)")
-FOUND = re.compile(r"^(?P<file>[^:]+):(?P<line>\d+): error: (?P<text>.*?)  \[(?P<code>[\w-]+)\]$")
 MYPY = """\
 [mypy]
 strict = True
@@ -31,21 +25,6 @@ mypy_path = {path}
 cache_dir = {cache}
 plugins = {plugins}
 """
-
-
-class Finding(NamedTuple):
-    """What a checker says about a line, or must say."""
-
-    file: str
-    line: int
-    code: str
-    text: str = ""
-
-
-def stubs() -> Path | None:
-    """Return where the stubs are, if they are not next to the compiled modules."""
-    in_checkout = Path(runtime.__path__[0]).parent == ROOT
-    return ROOT / "stubs" if in_checkout else None
 
 
 def marked(file: str, text: str, *kinds: str) -> list[Finding]:
@@ -113,71 +92,8 @@ class Mypy:
         """Check files of a folder, and return what was found."""
         options = ["--config-file", str(self.config), "--show-traceback", *targets]
         command = (
-            ["-m", "mypy", *options]
+            ["mypy", *options]
             if daemon is None
-            else ["-m", "mypy.dmypy", "--status-file", str(daemon), "run", "--", *options]
+            else ["mypy.dmypy", "--status-file", str(daemon), "run", "--", *options]
         )
-        # The folder is not where modules of the checker's own are looked for.
-        done = subprocess.run(
-            [sys.executable, "-P", *command],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode in (0, 1), done.stdout + done.stderr
-        assert "Traceback" not in done.stderr, done.stderr
-        return findings(done.stdout.splitlines())
-
-
-def findings(lines: Sequence[str]) -> list[Finding]:
-    """Return the findings in what mypy prints. Notes explain what is above them."""
-    matches = [FOUND.match(line) for line in lines]
-    unknown = [
-        line
-        for line, match in zip(lines, matches, strict=True)
-        if match is None and not re.search(r": note: |^Found \d+ error|^Success: |^Daemon ", line)
-    ]
-    assert unknown == []
-    return [
-        Finding(each["file"], int(each["line"]), each["code"], each["text"])
-        for each in matches
-        if each is not None
-    ]
-
-
-def pyright(home: Path, folder: Path) -> list[Finding]:
-    """Check a folder with basedpyright in strict mode, and return what was found."""
-    config = home / "pyrightconfig.json"
-    settings = {
-        "include": [str(folder)],
-        "extraPaths": [str(folder)],
-        "typeCheckingMode": "strict",
-        "pythonVersion": "3.11",
-        "enableTypeIgnoreComments": False,
-        "reportMissingModuleSource": False,
-    }
-    if (path := stubs()) is not None:
-        settings["stubPath"] = str(path)
-    config.write_text(json.dumps(settings), encoding="utf-8")
-    done = subprocess.run(
-        [
-            sys.executable, "-P", "-m", "basedpyright",
-            "--project", str(config), "--pythonpath", sys.executable, "--outputjson",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode in (0, 1), done.stdout + done.stderr
-    report = json.loads(done.stdout)
-    assert report["summary"]["filesAnalyzed"] == len(list(folder.glob("*.py")))
-    return [
-        Finding(
-            Path(each["file"]).name,
-            each["range"]["start"]["line"] + 1,
-            each.get("rule", each["severity"]),
-            each["message"],
-        )
-        for each in report["generalDiagnostics"]
-    ]
+        return findings(run(*command, folder=folder).splitlines())

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from goldens import ROOT, Mypy
+from checkers import ROOT
+from goldens import Mypy
 
 COUNT = """\
 import sys

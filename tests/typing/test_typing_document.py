@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from goldens import ROOT, Finding, Mypy, differences
+from checkers import ROOT, Finding
+from goldens import Mypy, differences
 
 TEXT = (ROOT / "docs" / "typing.md").read_text(encoding="utf-8")
 PART = re.compile(r'^### `(bus-[\w-]+)`$|^```(python(?: title="wrong")?)\n(.*?)^```$', re.M | re.S)
